@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* fatal.h - one line about a caller's mistake on standard error, without allocating, then abort. */
+#ifndef MHEAP_FATAL_H
+#define MHEAP_FATAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * A text line put together in place: nothing here allocates, takes a lock or touches stdio, so it
+ * works anywhere.  Overlong lines are cut.
+ */
+typedef struct {
+    size_t n_bytes;
+    char text[256];
+} line_t;
+
+void line_text(line_t *line, const char *text);
+void line_hex(line_t *line, uint64_t number);     /* with 0x */
+void line_decimal(line_t *line, uint64_t number);
+void line_pointer(line_t *line, const void *pointer);
+void line_write(line_t *line, int file_descriptor); /* ends the line, writes it, empties it */
+
+/* Writes "libmheap: function(pointer): what" to standard error and aborts. */
+_Noreturn void fatal(const char *function, const void *pointer, const char *what);
+
+/* Writes the line and aborts. */
+_Noreturn void fatal_line(line_t *line);
+
+#endif /* MHEAP_FATAL_H */

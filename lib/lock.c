@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#include "lock.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Holders only do slow-path work of a microsecond or so: worth a short spin before sleeping. */
+#define LOCK_SPINS 64
+
+static void futex(lock_t *lock, int op, uint32_t value) {
+    int saved_errno = errno;
+    syscall(SYS_futex, &lock->state, op, value, NULL, NULL, 0);
+    errno = saved_errno;
+}
+
+static inline void cpu_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+void lock_wait(lock_t *lock) {
+    for (int i = 0; i < LOCK_SPINS; i++) {
+        if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 && lock_try(lock))
+            return;
+        cpu_relax();
+    }
+    /* From here on the state is 2 while we hold or wait: the releaser must wake someone. */
+    while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
+        futex(lock, FUTEX_WAIT_PRIVATE, 2);
+}
+
+void lock_wake(lock_t *lock) {
+    futex(lock, FUTEX_WAKE_PRIVATE, 1);
+}

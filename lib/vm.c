@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+#include "vm.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+#define MAP_ANON_PRIVATE (MAP_PRIVATE | MAP_ANONYMOUS)
+
+vm_allow_fn *vm_allow_hook;
+static _Atomic uint64_t n_calls[VM_N_CALLS];
+
+static bool may_call(vm_call_t call) {
+    atomic_fetch_add_explicit(&n_calls[call], 1, memory_order_relaxed);
+    return !vm_allow_hook || vm_allow_hook(call);
+}
+
+uint64_t vm_n_calls(vm_call_t call) {
+    return atomic_load_explicit(&n_calls[call], memory_order_relaxed);
+}
+
+size_t vm_page_bytes(void) {
+#if defined(__x86_64__)
+    return 4096;
+#else
+    static _Atomic size_t page_bytes; /* idempotent: every thread computes the same value */
+    size_t bytes = atomic_load_explicit(&page_bytes, memory_order_relaxed);
+    if (!bytes) {
+        bytes = (size_t)sysconf(_SC_PAGESIZE);
+        atomic_store_explicit(&page_bytes, bytes, memory_order_relaxed);
+    }
+    return bytes;
+#endif
+}
+
+static void *map(vm_call_t call, void *address, size_t bytes, int protection, int flags) {
+    if (!may_call(call))
+        return NULL;
+    int saved_errno = errno;
+    void *memory = mmap(address, bytes, protection, MAP_ANON_PRIVATE | flags, -1, 0);
+    errno = saved_errno;
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static bool advise(vm_call_t call, void *memory, size_t bytes, int advice) {
+    if (!may_call(call))
+        return false;
+    int saved_errno = errno;
+    int result = madvise(memory, bytes, advice);
+    errno = saved_errno;
+    return result == 0;
+}
+
+bool vm_release(void *memory, size_t bytes) {
+    if (!may_call(VM_CALL_RELEASE))
+        return false;
+    int saved_errno = errno;
+    int result = munmap(memory, bytes);
+    errno = saved_errno;
+    return result == 0;
+}
+
+void *vm_reserve_at(void *address, size_t bytes) {
+    void *memory =
+        map(VM_CALL_RESERVE, address, bytes, PROT_NONE, MAP_NORESERVE | MAP_FIXED_NOREPLACE);
+    if (memory && memory != address) { /* a kernel before 4.17 takes the address as a hint only */
+        vm_release(memory, bytes);
+        return NULL;
+    }
+    return memory;
+}
+
+void *vm_reserve(size_t bytes, size_t align) {
+    if (bytes > SIZE_MAX - align)
+        return NULL;
+    char *memory = map(VM_CALL_RESERVE, NULL, bytes, PROT_NONE, MAP_NORESERVE);
+    if (!memory || ((uintptr_t)memory & (align - 1)) == 0)
+        return memory;
+    vm_release(memory, bytes);
+
+    size_t wide_bytes = bytes + align;
+    memory = map(VM_CALL_RESERVE, NULL, wide_bytes, PROT_NONE, MAP_NORESERVE);
+    if (!memory)
+        return NULL;
+    size_t before = -(uintptr_t)memory & (align - 1);
+    if (before)
+        vm_release(memory, before);
+    if (wide_bytes - before > bytes)
+        vm_release(memory + before + bytes, wide_bytes - before - bytes);
+    return memory + before;
+}
+
+void *vm_map(size_t bytes) {
+    return map(VM_CALL_MAP, NULL, bytes, PROT_READ | PROT_WRITE, 0);
+}
+
+bool vm_commit(void *memory, size_t bytes) {
+    if (!may_call(VM_CALL_COMMIT))
+        return false;
+    int saved_errno = errno;
+    int result = mprotect(memory, bytes, PROT_READ | PROT_WRITE);
+    errno = saved_errno;
+    return result == 0;
+}
+
+bool vm_populate(void *memory, size_t bytes) {
+    return advise(VM_CALL_POPULATE, memory, bytes, MADV_POPULATE_WRITE);
+}
+
+bool vm_purge(void *memory, size_t bytes) {
+    return advise(VM_CALL_PURGE, memory, bytes, MADV_DONTNEED);
+}
+
+void vm_huge_pages(void *memory, size_t bytes, bool wanted) {
+    advise(VM_CALL_HUGE, memory, bytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+bool vm_move(void *from, void *to, size_t bytes) {
+    if (!may_call(VM_CALL_MOVE))
+        return false;
+    int saved_errno = errno;
+    void *moved = mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
+    errno = saved_errno;
+    return moved != MAP_FAILED;
+}
+
+bool vm_renew(void *memory, size_t bytes) {
+    return map(VM_CALL_RENEW, memory, bytes, PROT_READ | PROT_WRITE, MAP_FIXED) != NULL;
+}
+
+bool vm_decommit(void *memory, size_t bytes) {
+    return map(VM_CALL_DECOMMIT, memory, bytes, PROT_NONE, MAP_FIXED | MAP_NORESERVE) != NULL;
+}
+
+size_t vm_resident_bytes(void *memory, size_t bytes) {
+    unsigned char in_core[512];
+    size_t page_bytes = vm_page_bytes(), resident = 0;
+    int saved_errno = errno;
+    for (size_t done = 0; done < bytes;) {
+        size_t part = bytes - done;
+        if (part > sizeof in_core * page_bytes)
+            part = sizeof in_core * page_bytes;
+        if (mincore((char *)memory + done, part, in_core) == 0)
+            for (size_t i = 0; i < (part + page_bytes - 1) / page_bytes; i++)
+                resident += (in_core[i] & 1) * page_bytes;
+        done += part;
+    }
+    errno = saved_errno;
+    return resident;
+}
