@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * owner.h - who owns which part of the address space.
+ *
+ * Memory comes in regions of 64 MiB, aligned to their size.  region_owner[address >> 26] names the
+ * owner of a region: nobody of ours (0), a thread heap (its id), or the process-wide store of large
+ * objects.  One load therefore tells `free` whether a pointer is ours at all and whether it belongs
+ * to the calling thread.
+ *
+ * An entry is written once before any pointer into the region is handed out (release; the pointer's
+ * own way to another thread is what orders it before that thread's relaxed load), and set back to 0
+ * only after the last pointer into it is gone.
+ */
+#ifndef MHEAP_OWNER_H
+#define MHEAP_OWNER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define REGION_LOG2_BYTES 26u
+#define REGION_BYTES      ((size_t)1 << REGION_LOG2_BYTES)
+
+#if defined(__x86_64__)
+#define ADDRESS_BITS 47u /* of user space; the kernel gives out more only when asked */
+#else
+#define ADDRESS_BITS 48u
+#endif
+#define N_REGIONS ((size_t)1 << (ADDRESS_BITS - REGION_LOG2_BYTES))
+
+typedef uint16_t owner_id_t;
+#define OWNER_NONE     ((owner_id_t)0)
+#define OWNER_HEAP_MAX ((owner_id_t)0xfdff) /* thread heaps are 1 .. OWNER_HEAP_MAX */
+#define OWNER_LARGE    ((owner_id_t)0xff00) /* large.c */
+#define OWNER_NOT_SELF ((owner_id_t)0xffff) /* equal to no entry: sends every free the slow way */
+
+extern _Atomic owner_id_t region_owner[N_REGIONS]; /* sparse, in .bss */
+
+/* Owner of any pointer value whatever, 0 if it is not ours. */
+static inline owner_id_t owner_of(const void *pointer) {
+    size_t index = (uintptr_t)pointer >> REGION_LOG2_BYTES;
+    if (index >= N_REGIONS)
+        return OWNER_NONE;
+    return atomic_load_explicit(&region_owner[index], memory_order_relaxed);
+}
+
+/*
+ * Reserve `bytes` (a multiple of a page) of address space without access, aligned to `align` (a
+ * power of two, at least REGION_BYTES), and never sharing a region with anything else of ours: the
+ * caller owns every region it touches.  NULL if there is none.  Does not set the owner.
+ */
+void *owner_reserve(size_t bytes, size_t align);
+
+/* Set the owner of all regions that [memory, memory + bytes) touches. */
+void owner_set(const void *memory, size_t bytes, owner_id_t owner);
+
+#endif /* MHEAP_OWNER_H */

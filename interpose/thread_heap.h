@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * thread_heap.h - a thread's heap: lists of free blocks by size class, a list of mheaps they come
+ * from, batches of other threads' blocks on their way home, and an inbox for ours.
+ *
+ * Who may touch what:
+ *   fast part      the owning thread only, without a lock: list[], remote[].  While no thread owns
+ *                  the heap: whoever holds `alive`.
+ *   slow part      whoever holds `lock`: runs, mheaps, regions[], counters.  The owner holds it in its
+ *                  slow paths; any other thread may take it to sweep, validate, walk or print.
+ *   inbox          anyone pushes (release), a holder of `lock` takes all (acquire).
+ *   alive          a robust mutex that the owner holds while it lives.  The kernel marks it when the
+ *                  thread dies, however it dies and after all its destructors have run; whoever then
+ *                  gets it with trylock owns the heap.  So no exit hook is needed, none can run too
+ *                  early, and a free after the thread's last destructor is an ordinary free.
+ *
+ * Lock order: thread_heap.lock before the lock of large.c before the heaps' table lock (heaps.c).  No two heaps'
+ * locks are held at once, except by fork, which takes them in the order of their ids.
+ */
+#ifndef MHEAP_THREAD_HEAP_H
+#define MHEAP_THREAD_HEAP_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lock.h"
+#include "owner.h"
+#include "region.h"
+#include "size_class.h"
+
+/* Free blocks of one size class.  list_bytes bounds: see heap_flush in heap_slow.c. */
+typedef struct {
+    block_t *head;   /* singly linked, links encoded (block.h) */
+    int32_t credit;  /* blocks that may still be pushed: limit - length */
+    int32_t limit;   /* in blocks; adapts */
+} block_list_t;
+
+/* Blocks of one other heap, on their way to its inbox. */
+typedef struct {
+    block_t *head, *tail;
+    uint32_t n_blocks, n_bytes;
+    owner_id_t owner;
+} remote_batch_t;
+
+#define N_REMOTE_BATCHES 16u
+
+/* One mheap of the heap. */
+typedef struct {
+    region_t *region;
+    uint32_t largest_bin;  /* of the mheap's free elements; ~0 if none */
+    uint32_t tail_bytes;   /* by which its vector may still grow */
+} heap_mheap_t;
+
+#define N_INLINE_MHEAPS 8u
+
+typedef struct {
+    uint64_t n_refills, n_flushes, n_remote_batches, n_inbox_takes, n_inbox_blocks;
+    uint64_t n_runs_made, n_runs_released, n_elements_made, n_elements_released;
+    uint64_t n_adoptions;
+} heap_counts_t;
+
+typedef struct thread_heap {
+    /* fast part */
+    uintptr_t key;           /* secret that encodes links, the same in all heaps */
+    owner_id_t fast_id;      /* `id`, or OWNER_NOT_SELF when every call has to go the slow way */
+    owner_id_t id;
+    block_list_t list[N_CLASSES];
+    remote_batch_t remote[N_REMOTE_BATCHES];
+
+    /* slow part */
+    lock_t lock;
+    uint32_t n_mheaps, max_mheaps;
+    heap_mheap_t *mheaps;    /* inline_mheaps, or a mapping once there are more */
+    heap_mheap_t inline_mheaps[N_INLINE_MHEAPS];
+    uint32_t partial_run[N_SMALL_CLASSES]; /* first run with free or uncarved blocks, tile number */
+    uint8_t n_cold[N_SMALL_CLASSES];       /* elements handed out while the class was cold */
+    heap_counts_t counts;
+
+    /* shared part, on a line of its own: the inbox is written by other threads */
+    _Alignas(64) _Atomic(block_t *) inbox;
+    _Atomic uint64_t inbox_bytes;
+    pthread_mutex_t alive;
+} thread_heap_t;
+
+#endif /* MHEAP_THREAD_HEAP_H */

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * size_class.h - the sizes that malloc rounds requests up to.
+ *
+ * Multiples of 16 up to 128, then 8 classes per doubling, so rounding wastes at most an eighth
+ * (a sixteenth on average).  Classes below N_SMALL_CLASSES are served by runs once they are hot, the
+ * others by elements; larger requests are page-granular and have no class.
+ */
+#ifndef MHEAP_SIZE_CLASS_H
+#define MHEAP_SIZE_CLASS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SMALL_MAX_BYTES  1024u          /* largest class that lives in runs */
+#define MEDIUM_MAX_BYTES (512u << 10)   /* largest class */
+#define N_SMALL_CLASSES  32u
+#define N_CLASSES        104u
+
+/* Class of `bytes` (> 128): 8 + 8 * (log2 - 7) + the next three bits, of bytes - 1. */
+static inline unsigned size_class_of_medium(size_t bytes) {
+    size_t last = bytes - 1;
+    unsigned log2 = 63u - (unsigned)__builtin_clzl(last);
+    return ((log2 - 6u) << 3) + ((unsigned)(last >> (log2 - 3u)) & 7u);
+}
+
+/* Class of any request up to MEDIUM_MAX_BYTES; 0 bytes are served as 1. */
+static inline unsigned size_class_of(size_t bytes) {
+    if (bytes <= 128)
+        return bytes ? (unsigned)((bytes - 1) >> 4) : 0;
+    return size_class_of_medium(bytes);
+}
+
+static inline size_t size_class_bytes(unsigned size_class) {
+    if (size_class < 8)
+        return (size_class + 1u) * 16u;
+    return (size_t)(9u + (size_class & 7u)) << ((size_class >> 3) + 3u);
+}
+
+/* The largest class that fits into `bytes` (at least 16). */
+static inline unsigned size_class_within(size_t bytes) {
+    unsigned next = size_class_of(bytes + 1);
+    return next > N_CLASSES ? N_CLASSES - 1 : next - 1;
+}
+
+_Static_assert(N_SMALL_CLASSES == 8 + 8 * 3, "up to 128, then three doublings to 1024");
+_Static_assert(N_CLASSES == 8 + 8 * 12, "up to 128, then twelve doublings to 512 KiB");
+
+#endif /* MHEAP_SIZE_CLASS_H */
