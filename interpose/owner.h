@@ -19,8 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define REGION_LOG2_BYTES 26u
-#define REGION_BYTES      ((size_t)1 << REGION_LOG2_BYTES)
+#include "region.h"
+
 
 #if defined(__x86_64__)
 #define ADDRESS_BITS 47u /* of user space; the kernel gives out more only when asked */

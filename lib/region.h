@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * region.h - the 64 MiB of address space that holds one mheap of a thread heap.
+ *
+ *      0            1 KiB              33 KiB          ...              64 KiB          64 MiB
+ *      +------------+------------------+---------+------------+---------+---------------+
+ *      | tile_class | runs[1024]       | (unused)| thread_heap| mheap_t | vector        |
+ *      +------------+------------------+---------+------------+---------+---------------+
+ *       ^ address & ~(64 MiB - 1)                  (the first region of a heap only)
+ *
+ * A tile is 64 KiB of address space.  tile_class says what lies in it: elements of the mheap, or a
+ * run of blocks of one size class (run.h).  Only the pages of the header that are used are resident:
+ * the run descriptors of the first tiles share a page with tile_class.
+ *
+ * tile_class and runs[] are written under the owning heap's lock.  Any thread may read the
+ * tile_class of a tile in which it holds a live object: it cannot change before that is freed.
+ */
+#ifndef MHEAP_REGION_H
+#define MHEAP_REGION_H
+
+#include <stdint.h>
+
+#include "mheap_layout.h"
+#include "run.h"
+
+#define REGION_LOG2_BYTES   26u
+#define REGION_BYTES        ((size_t)1 << REGION_LOG2_BYTES)
+#define REGION_HEADER_BYTES ((size_t)64 << 10)
+#define N_REGION_TILES      (REGION_BYTES >> TILE_LOG2_BYTES)
+
+#define TILE_ELEMENTS 0xffu /* else the size class of the tile's run */
+
+typedef struct region {
+    uint8_t tile_class[N_REGION_TILES];
+    run_t runs[N_REGION_TILES];
+    uint32_t heap_index; /* of this region's entry in the thread heap's mheaps[] */
+} region_t;
+
+_Static_assert(sizeof(region_t) + 16384 + sizeof(mheap_t) < REGION_HEADER_BYTES,
+               "the header tile also holds the thread heap and the mheap's header");
+
+static inline region_t *region_of(const void *pointer) {
+    return (region_t *)((uintptr_t)pointer & ~(uintptr_t)(REGION_BYTES - 1));
+}
+
+static inline unsigned region_tile(const void *pointer) {
+    return (unsigned)((uintptr_t)pointer >> TILE_LOG2_BYTES) & (N_REGION_TILES - 1);
+}
+
+static inline unsigned region_tile_class(const region_t *region, const void *pointer) {
+    return __atomic_load_n(&region->tile_class[region_tile(pointer)], __ATOMIC_RELAXED);
+}
+
+static inline void region_set_tile_class(region_t *region, unsigned tile, unsigned tile_class) {
+    __atomic_store_n(&region->tile_class[tile], (uint8_t)tile_class, __ATOMIC_RELAXED);
+}
+
+static inline void *region_vector(region_t *region) {
+    return (char *)region + REGION_HEADER_BYTES;
+}
+
+static inline mheap_t *region_mheap(region_t *region) {
+    return mheap_header(region_vector(region));
+}
+
+static inline mheap_uoffset_t region_uoffset(region_t *region, const void *pointer) {
+    return (mheap_uoffset_t)((const char *)pointer - (char *)region_vector(region));
+}
+
+/* A run is known by its tile number in the whole address space, 0 is none. */
+static inline run_t *run_of_tile(uint32_t tile_number) {
+    region_t *region = region_of((void *)((uintptr_t)tile_number << TILE_LOG2_BYTES));
+    return &region->runs[tile_number & (N_REGION_TILES - 1)];
+}
+
+static inline uint32_t run_tile_number(const void *pointer) {
+    return (uint32_t)((uintptr_t)pointer >> TILE_LOG2_BYTES);
+}
+
+#endif /* MHEAP_REGION_H */
