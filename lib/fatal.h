@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*
  * A text line put together in place: nothing here allocates, takes a lock or touches stdio, so it
  * works anywhere.  Overlong lines are cut.
@@ -22,9 +26,13 @@ void line_pointer(line_t *line, const void *pointer);
 void line_write(line_t *line, int file_descriptor); /* ends the line, writes it, empties it */
 
 /* Writes "libmheap: function(pointer): what" to standard error and aborts. */
-_Noreturn void fatal(const char *function, const void *pointer, const char *what);
+__attribute__((noreturn)) void fatal(const char *function, const void *pointer, const char *what);
 
 /* Writes the line and aborts. */
-_Noreturn void fatal_line(line_t *line);
+__attribute__((noreturn)) void fatal_line(line_t *line);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* MHEAP_FATAL_H */

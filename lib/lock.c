@@ -26,12 +26,12 @@ static inline void cpu_relax(void) {
 
 void lock_wait(lock_t *lock) {
     for (int i = 0; i < LOCK_SPINS; i++) {
-        if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 && lock_try(lock))
+        if (__atomic_load_n(&lock->state, __ATOMIC_RELAXED) == 0 && lock_try(lock))
             return;
         cpu_relax();
     }
     /* From here on the state is 2 while we hold or wait: the releaser must wake someone. */
-    while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
+    while (__atomic_exchange_n(&lock->state, 2, __ATOMIC_ACQUIRE) != 0)
         futex(lock, FUTEX_WAIT_PRIVATE, 2);
 }
 

@@ -4,25 +4,30 @@
  *
  * State: 0 free, 1 held, 2 held and someone may sleep (Drepper, "Futexes are tricky", 2011, mutex 2).
  * lock_acquire pairs with lock_release: what was written under the lock is seen by the next holder.
+ *
+ * (The compiler's atomic builtins, since C++ tests include this header too.)
  */
 #ifndef MHEAP_LOCK_H
 #define MHEAP_LOCK_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 typedef struct {
-    _Atomic uint32_t state;
+    uint32_t state;
 } lock_t;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 void lock_wait(lock_t *lock);  /* slow path of lock_acquire */
 void lock_wake(lock_t *lock);  /* slow path of lock_release */
 
 static inline bool lock_try(lock_t *lock) {
     uint32_t free_state = 0;
-    return atomic_compare_exchange_strong_explicit(&lock->state, &free_state, 1,
-                                                   memory_order_acquire, memory_order_relaxed);
+    return __atomic_compare_exchange_n(&lock->state, &free_state, 1, false, __ATOMIC_ACQUIRE,
+                                       __ATOMIC_RELAXED);
 }
 
 static inline void lock_acquire(lock_t *lock) {
@@ -31,13 +36,17 @@ static inline void lock_acquire(lock_t *lock) {
 }
 
 static inline void lock_release(lock_t *lock) {
-    if (atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2)
+    if (__atomic_exchange_n(&lock->state, 0, __ATOMIC_RELEASE) == 2)
         lock_wake(lock);
 }
 
 /* Make the lock free whatever its state: only where no other thread exists (after fork). */
 static inline void lock_reset(lock_t *lock) {
-    atomic_store_explicit(&lock->state, 0, memory_order_relaxed);
+    __atomic_store_n(&lock->state, 0, __ATOMIC_RELAXED);
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* MHEAP_LOCK_H */

@@ -4,11 +4,13 @@
  *
  *      memory                                            a heap in memory
  *        |<- vm_offset ->|<- sizeof(mheap_t) ->|<------- len ------->|<-- not yet used -->|
- *        |   (unused)    | header              | elements ... | end  |                    |
+ *        |   (unused)    | header              |pad| elements | end  |                    |
  *                                              ^v (page aligned)                          ^max
  *
  * An element (mheap_elt_t): eight bytes of boundary tag, then user data.  A uoffset names the user
- * data.  Sizes count user data in words of 8 bytes; the tag itself is one word.
+ * data.  Sizes count user data in words of 8 bytes; the tag itself is one word.  The pad of one
+ * word puts the first user data at uoffset 16: sizes of 8 mod 16 bytes keep all objects aligned to
+ * 16 without gaps.  The end mark is a tag without user data; its uoffset is len.
  *
  *        0        4        8                                   8 + 8 * n_user_data
  *        +--------+--------+--------------------------------------+--------
@@ -19,9 +21,9 @@
  *         prev_spare       (1 bit)    always 0
  *         prev_is_free     (1 bit)    that element is free
  *   this: n_user_data      (30 bits)  size of this element, in words; at least 1
- *         is_cached        (1 bit)    allocated element: freed by the user, kept in the small-object
- *                                     cache; free element: whole pages inside may be purged
- *         is_free          (1 bit)    on a free list; the links are valid
+ *         is_cached        (1 bit)    allocated element: freed by the user, kept in the
+ * small-object cache (without that cache: in one of the heap's owner) is_free          (1 bit) on a
+ * free list; the links are valid
  *
  * The two halves of the tag are separate 32-bit words on purpose.  The second belongs to whoever
  * owns the object; the first only changes with the neighbour before it, under the heap's lock.
@@ -51,25 +53,31 @@
  *  M7  lists are well linked: next and prev agree, the first has prev grounded, no cycles
  *  M8  bit b of non_empty_free_elt_heads is set if and only if bin b's list is not empty
  *  M9  n_elts == number of allocated elements that are not cached
- *  M10 every element with is_cached (and not is_free) is in the small-object cache list of its
- *      size, and the cache holds only such elements; cache_n_bytes is the sum of their sizes
- *  M11 free_dirty_bytes == sum of n_dirty over the free elements that keep one
+ *      (without MHEAP_FLAG_SMALL_OBJECT_CACHE the bit is the owner's, and all allocated ones count)
+ *  M10 every element with is_cached is not free and is in the small-object cache list of its size,
+ *      and the cache holds only such elements; cache_n_bytes is the sum of their sizes
+ *      (without MHEAP_FLAG_SMALL_OBJECT_CACHE only: it is not free, and the cache is empty)
+ *  M11 free_dirty_bytes == sum of n_dirty over the free elements that keep one, and none keeps more
+ *      than its size
  */
 #ifndef MHEAP_LAYOUT_H
 #define MHEAP_LAYOUT_H
 
+#include <assert.h>
 #include <stdint.h>
 
 #include "lock.h"
 #include "mheap.h"
 
-#define MHEAP_MAGIC          0x7061656868656170ull
-#define MHEAP_LAYOUT_VERSION 1u
+#define MHEAP_MAGIC                0x7061656868656170ull
+#define MHEAP_LAYOUT_VERSION       1u
 
-#define MHEAP_WORD_BYTES 8u  /* user data comes in words of this size */
-#define MHEAP_TAG_BYTES  8u  /* boundary tag before each object's user data */
+#define MHEAP_WORD_BYTES           8u /* user data comes in words of this size */
+#define MHEAP_TAG_BYTES            8u /* boundary tag before each object's user data */
 
-#define MHEAP_N_USER_DATA_INVALID 0x3fffffffu /* size of the end mark */
+#define MHEAP_N_USER_DATA_INVALID  0x3fffffffu /* size of the end mark */
+
+#define MHEAP_FIRST_UOFFSET        16u /* of the first element: the pad, then its tag */
 
 /* Bins: sizes up to 256 bytes have a bin each, then each power of two has 16 equal parts (a
  * two-level index, as TLSF has: Masmano et al., "TLSF: a new dynamic memory allocator for real-time
@@ -79,7 +87,7 @@
 #define MHEAP_LOG2_SMALL_MAX       8u
 #define MHEAP_N_BINS                                                                               \
     (MHEAP_N_SMALL_BINS + ((32u - MHEAP_LOG2_SMALL_MAX) << MHEAP_LOG2_BINS_PER_DOUBLE))
-#define MHEAP_N_BIN_WORDS ((MHEAP_N_BINS + 63u) / 64u)
+#define MHEAP_N_BIN_WORDS     ((MHEAP_N_BINS + 63u) / 64u)
 
 /* The small-object cache holds objects of the exact bins, at most this many bytes. */
 #define MHEAP_CACHE_MAX_BYTES (16u << 10)
@@ -91,6 +99,7 @@ typedef struct {
     uint32_t prev_n_user_data : 30;
     uint32_t prev_spare : 1;
     uint32_t prev_is_free : 1;
+    uint32_t : 0; /* two memory locations in the sense of C11: neither half's writer touches both */
     uint32_t n_user_data : 30;
     uint32_t is_cached : 1;
     uint32_t is_free : 1;
@@ -106,16 +115,16 @@ typedef struct {
     };
 } mheap_elt_t;
 
-_Static_assert(sizeof(mheap_elt_t) == 24, "tag of 8 bytes, then the union");
+static_assert(sizeof(mheap_elt_t) == 24, "tag of 8 bytes, then the union");
 
 typedef struct {
-    uint64_t n_gets, n_puts;
-    uint64_t n_cache_hits;       /* gets served by the small-object cache */
-    uint64_t n_cache_flushes;    /* times the full cache was emptied */
-    uint64_t n_searches;         /* gets that looked into the bins */
-    uint64_t n_search_tries;     /* free elements looked at in them */
-    uint64_t n_extends;          /* gets that made the vector longer */
-    uint64_t n_failures;         /* gets that found no memory */
+    uint64_t n_gets, n_puts;  /* by the public functions */
+    uint64_t n_cache_hits;    /* gets served by the small-object cache */
+    uint64_t n_cache_flushes; /* times the full cache was emptied */
+    uint64_t n_searches;      /* gets that looked into the bins */
+    uint64_t n_search_tries;  /* free elements looked at in them */
+    uint64_t n_extends;       /* gets that made the vector longer */
+    uint64_t n_failures;      /* gets that found no memory */
     uint64_t n_purges, n_purged_bytes;
 } mheap_stats_t;
 
@@ -133,9 +142,12 @@ typedef struct mheap {
     uint64_t len;              /* bytes of the vector in use: uoffset of the end mark */
     uint64_t max_len;          /* ... that it may grow to */
     uint64_t accessible_len;   /* ... that are mapped readable and writable */
-    uint64_t never_used_off;   /* memory of the vector from here on was never written: zero */
+    uint64_t never_used_off;   /* memory of the vector from here on was never written or has been
+                                  purged since: zero if it came zeroed; >= len */
     uint64_t max_size;         /* bytes the heap may grow to, header included */
     uint64_t free_dirty_bytes; /* M11 */
+    uint64_t kept_dirty_bytes; /* dirty bytes that the last purge could not give back */
+    uint64_t n_puts_at_purge;  /* stats.n_puts at the last purge */
 
     uint32_t vm_offset;  /* header's distance from the start of the memory, in bytes */
     uint32_t flags;      /* MHEAP_FLAG_*, MHEAP_INTERNAL_FLAG_* */
@@ -147,10 +159,11 @@ typedef struct mheap {
     uint64_t magic;
 } mheap_t;
 
-_Static_assert(sizeof(mheap_t) % MHEAP_WORD_BYTES == 0, "the vector follows the header directly");
+static_assert(sizeof(mheap_t) % MHEAP_WORD_BYTES == 0, "the vector follows the header directly");
 
 #define MHEAP_INTERNAL_FLAG_OWNS_VM  (1u << 16) /* memory was mapped by mheap_alloc */
-#define MHEAP_INTERNAL_FLAG_RESERVED (1u << 17) /* memory beyond accessible_len is not yet mapped */
+#define MHEAP_INTERNAL_FLAG_RESERVED (1u << 17) /* memory beyond accessible_len is not yet mapped  \
+                                                 */
 #define MHEAP_INTERNAL_FLAG_ZEROED   (1u << 18) /* memory came zeroed (fresh mapping) */
 
 static inline mheap_t *mheap_header(void *v) {

@@ -13,6 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 size_t vm_page_bytes(void);
 
 static inline size_t vm_round_up(size_t bytes) {
@@ -80,5 +84,9 @@ extern vm_allow_fn *vm_allow_hook;
 
 /* Number of calls made so far of each kind.  Relaxed counters. */
 uint64_t vm_n_calls(vm_call_t call);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* MHEAP_VM_H */

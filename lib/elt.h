@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * elt.h - verbs on one element and its boundary tags (mheap_layout.h shows them).
+ *
+ * elt_* functions believe the tags they read.  Whoever holds a uoffset that a user or a user's
+ * memory supplied asks uoffset_is_plausible and elt_is_sound first.  The heap's lock guards all.
+ */
+#ifndef MHEAP_ELT_H
+#define MHEAP_ELT_H
+
+#include "mheap_layout.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The smallest element, tag included: what a piece split off must have at least. */
+#define ELT_MIN_BYTES (MHEAP_TAG_BYTES + MHEAP_WORD_BYTES)
+
+static inline mheap_elt_t *elt_at(const mheap_t *h, uint64_t uoffset) {
+    return (mheap_elt_t *)((char *)(h + 1) + uoffset - MHEAP_TAG_BYTES);
+}
+
+static inline mheap_uoffset_t elt_uoffset(const mheap_t *h, const mheap_elt_t *e) {
+    return (mheap_uoffset_t)((const char *)e + MHEAP_TAG_BYTES - (const char *)(h + 1));
+}
+
+static inline void *elt_user_data(mheap_elt_t *e) {
+    return (char *)e + MHEAP_TAG_BYTES;
+}
+
+static inline uint64_t elt_n_bytes(const mheap_elt_t *e) {
+    return (uint64_t)e->n_user_data * MHEAP_WORD_BYTES;
+}
+
+static inline mheap_elt_t *elt_next(const mheap_elt_t *e) {
+    return (mheap_elt_t *)((char *)e + MHEAP_TAG_BYTES + elt_n_bytes(e));
+}
+
+static inline mheap_elt_t *elt_prev(const mheap_elt_t *e) {
+    uint64_t prev_bytes = (uint64_t)e->prev_n_user_data * MHEAP_WORD_BYTES;
+    return (mheap_elt_t *)((char *)e - prev_bytes - MHEAP_TAG_BYTES);
+}
+
+static inline bool elt_is_end_mark(const mheap_elt_t *e) {
+    return e->n_user_data == MHEAP_N_USER_DATA_INVALID;
+}
+
+/* Give the element its size and state, and repeat both in the tag behind it (M3). */
+static inline void elt_set(mheap_elt_t *e, uint64_t n_user_data, bool is_free) {
+    e->n_user_data = (uint32_t)n_user_data;
+    e->is_cached = 0;
+    e->is_free = is_free;
+    mheap_elt_t *next = elt_next(e);
+    next->prev_n_user_data = e->n_user_data;
+    next->prev_spare = 0;
+    next->prev_is_free = is_free;
+}
+
+static inline void elt_set_end_mark(mheap_elt_t *e) {
+    e->n_user_data = MHEAP_N_USER_DATA_INVALID;
+    e->is_cached = 0;
+    e->is_free = 0;
+}
+
+/* Free elements of this size and up keep n_dirty. */
+static inline bool elt_keeps_n_dirty(const mheap_elt_t *e) {
+    return elt_n_bytes(e) >= MHEAP_PURGE_MIN_BYTES;
+}
+
+/* An upper bound of the bytes of a free element that may be resident. */
+static inline uint64_t elt_dirty_bytes(const mheap_elt_t *e) {
+    return elt_keeps_n_dirty(e) ? e->free_elt.n_dirty : elt_n_bytes(e);
+}
+
+/* Could this be the uoffset of an element at all?  Then its tag may be read. */
+static inline bool uoffset_is_plausible(const mheap_t *h, uint64_t uoffset) {
+    return uoffset >= MHEAP_FIRST_UOFFSET && uoffset < h->len && uoffset % MHEAP_WORD_BYTES == 0;
+}
+
+/* Does the element end inside the heap, and does the tag behind it repeat its size and state? */
+static inline bool elt_agrees_with_next(const mheap_t *h, const mheap_elt_t *e) {
+    if (e->n_user_data == 0)
+        return false;
+    if (elt_uoffset(h, e) + elt_n_bytes(e) + MHEAP_TAG_BYTES > h->len)
+        return false;
+    const mheap_elt_t *next = elt_next(e);
+    return next->prev_n_user_data == e->n_user_data && next->prev_is_free == e->is_free;
+}
+
+/* Does its tag repeat size and state of an element before it, inside the heap? */
+static inline bool elt_agrees_with_prev(const mheap_t *h, const mheap_elt_t *e) {
+    uint64_t room = elt_uoffset(h, e) - MHEAP_FIRST_UOFFSET;
+    if (e->prev_n_user_data == 0)
+        return room == 0 && !e->prev_is_free;
+    if ((uint64_t)e->prev_n_user_data * MHEAP_WORD_BYTES + MHEAP_TAG_BYTES > room)
+        return false;
+    const mheap_elt_t *prev = elt_prev(e);
+    return prev->n_user_data == e->prev_n_user_data && prev->is_free == e->prev_is_free;
+}
+
+static inline bool elt_is_sound(const mheap_t *h, const mheap_elt_t *e) {
+    return elt_agrees_with_next(h, e) && elt_agrees_with_prev(h, e);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* MHEAP_ELT_H */

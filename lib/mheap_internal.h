@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mheap_internal.h - the heap without lock, trace and validation: what the public functions, and
+ * the interposer for its own mheaps, are made of.
+ *
+ * The caller synchronises: it holds the heap's lock, or is the heap's only user.  All are O(1)
+ * unless said so.  A mistake of the user's that shows in the tags aborts with one line.
+ */
+#ifndef MHEAP_INTERNAL_H
+#define MHEAP_INTERNAL_H
+
+#include "bin.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Make a heap with its header at `header` and its vector right behind it, which may grow to
+ * `max_len` bytes.  The header and `accessible_len` bytes of vector must be readable and writable
+ * (and zero with MHEAP_INTERNAL_FLAG_ZEROED).  With MHEAP_INTERNAL_FLAG_RESERVED the rest of
+ * max_len is reserved address space, which the heap makes accessible as it grows: then the vector
+ * must begin on a page, both lengths be multiples of a page.  Otherwise both lengths are equal.
+ * NULL if there is no room for one object.  Never makes a system call.
+ */
+mheap_t *mheap_init(void *header, uint64_t max_len, uint64_t accessible_len, uint32_t flags);
+
+/*
+ * Allocate `n_bytes` (rounded up to words, at least one) such that the address of byte
+ * `align_offset` is a multiple of `align`; both as in mheap_get_aligned but already legal: align
+ * a power of two of at least 8, align_offset a multiple of 8 below it.  The object's uoffset, or
+ * MHEAP_GROUNDED.  `*is_zero` (may be NULL) tells whether all user bytes are known to be zero.
+ * The first looks only at free elements, the second only takes from the end of the vector.
+ */
+mheap_uoffset_t mheap_get_search_free_list(mheap_t *h, size_t n_bytes, size_t align,
+                                           size_t align_offset, bool *is_zero);
+mheap_uoffset_t mheap_get_extend(mheap_t *h, size_t n_bytes, size_t align, size_t align_offset,
+                                 bool *is_zero);
+
+/* Free an object: coalesce it with free neighbours, or shrink the vector.  Never purges. */
+void mheap_put_elt(mheap_t *h, mheap_uoffset_t uoffset);
+
+/* mheap_resize's work: in place or not at all. */
+bool mheap_resize_elt(mheap_t *h, mheap_uoffset_t uoffset, size_t n_bytes);
+
+/* The largest non-empty bin, or BIN_NONE.  A request that no bin up to it can hold needs no try. */
+static inline uint32_t mheap_largest_bin(const mheap_t *h) {
+    return bin_last_non_empty(h, MHEAP_N_BINS);
+}
+
+/* Bytes by which the vector may still grow. */
+static inline uint64_t mheap_tail_room(const mheap_t *h) {
+    return h->max_len - h->len;
+}
+
+/* Bytes that mheap_purge could give back, about: in free elements, and behind the vector. */
+static inline uint64_t mheap_dirty_bytes(const mheap_t *h) {
+    return h->free_dirty_bytes + (h->never_used_off - h->len);
+}
+
+/*
+ * Give dirty whole pages back to the system: first those behind the end of the vector, then those
+ * inside free elements, largest elements first, until `max_bytes` are done (the last piece is
+ * always done whole).  Returns the bytes given back.  O(free elements of MHEAP_PURGE_MIN_BYTES).
+ */
+size_t mheap_purge(mheap_t *h, size_t max_bytes);
+
+/* mheap_put's policy: purge if enough has become dirty since the last time to be worth it. */
+void mheap_purge_if_due(mheap_t *h);
+
+/* ---- Between the files of the core ---- */
+
+/* The tags of an object that a user names, checked; `function` is for the message. */
+mheap_elt_t *mheap_checked_elt(const mheap_t *h, mheap_uoffset_t uoffset, const char *function);
+
+/* Say in one line what is wrong with a uoffset that mheap_checked_elt refuses.  O(objects). */
+__attribute__((noreturn, cold)) void mheap_blame(const mheap_t *h, mheap_uoffset_t uoffset,
+                                                 const char *function);
+
+/* Turn an element that is on no list, whose old size and state are in the tags, into free space. */
+void mheap_release_elt(mheap_t *h, mheap_elt_t *e);
+
+/* Make the first `len` bytes of the vector accessible. */
+bool mheap_make_accessible(mheap_t *h, uint64_t len);
+
+/* The vector's new length, at which the end mark is set; memory up to there counts as used. */
+void mheap_set_len(mheap_t *h, uint64_t len);
+
+static inline uint64_t mheap_words(size_t n_bytes) {
+    return n_bytes ? n_bytes / MHEAP_WORD_BYTES + (n_bytes % MHEAP_WORD_BYTES != 0) : 1;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* MHEAP_INTERNAL_H */
