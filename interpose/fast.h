@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fast.h - the hot paths.  Only what happens nearly always is here; everything else is one tail call
+ * away (malloc_slow.c), so neither path has a stack frame.
+ *
+ * No test for "this thread has no heap yet": no_heap's lists are empty, and it owns no region.
+ */
+#ifndef MHEAP_FAST_H
+#define MHEAP_FAST_H
+
+#include "heaps.h"
+#include "malloc_internal.h"
+#include "mheap_internal.h"
+
+#define likely(condition)   __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
+/* Class of (bytes + 15) / 16, for small sizes. */
+extern const uint8_t small_class_of_granules[SMALL_MAX_BYTES / 16 + 1];
+
+static inline void *fast_pop(thread_heap_t *heap, block_list_t *list, size_t bytes) {
+    block_t *block = list->head;
+    if (unlikely(!block))
+        return heap_malloc_slow(bytes);
+    uintptr_t next = block_decode(block, heap->key);
+    if (unlikely(!block_link_is_plausible(next)))
+        return heap_malloc_slow(bytes); /* finds it again, and says so */
+    list->head = (block_t *)next;
+    list->credit++;
+    block->link = 0; /* no longer looks free; and tells nobody the key */
+    return block;
+}
+
+static inline void *fast_malloc(size_t bytes) {
+    thread_heap_t *heap = self_heap;
+    if (unlikely(bytes > SMALL_MAX_BYTES)) {
+        if (bytes > MEDIUM_MAX_BYTES)
+            return heap_malloc_slow(bytes);
+        return fast_pop(heap, &heap->list[size_class_of_medium(bytes)], bytes);
+    }
+    return fast_pop(heap, &heap->list[small_class_of_granules[(bytes + 15) / 16]], bytes);
+}
+
+/* Push a block whose kind is known.  Its first word is looked at for a link: then it is suspected of
+ * being free already, and the slow path decides. */
+static inline void fast_push(thread_heap_t *heap, unsigned size_class, block_t *block) {
+    block_list_t *list = &heap->list[size_class];
+    if (unlikely(block_link_is_plausible(block_decode(block, heap->key))) ||
+        unlikely(list->credit <= 0)) {
+        heap_free_slow(block);
+        return;
+    }
+    list->credit--;
+    block_link(block, list->head, heap->key);
+    list->head = block;
+}
+
+static inline void fast_free_element(thread_heap_t *heap, region_t *region, void *pointer) {
+    mheap_t *h = region_mheap(region);
+    mheap_uoffset_t uoffset = region_uoffset(region, pointer);
+    if (unlikely((uintptr_t)pointer % 16 != 0 || uoffset - MHEAP_FIRST_UOFFSET >= h->len))
+        return heap_free_slow(pointer);
+    mheap_elt_t *e = elt_at(h, uoffset);
+    /* One test for: not free, not cached, an odd number of words of at least 3, not too many. */
+    uint32_t n_words = e->n_user_data;
+    if (unlikely(e->is_free || e->is_cached || n_words < 3 || n_words % 2 == 0 ||
+                 n_words > MEDIUM_MAX_BYTES / MHEAP_WORD_BYTES + 1 ||
+                 !elt_agrees_with_next(h, e)))
+        return heap_free_slow(pointer);
+    fast_push(heap, size_class_within((size_t)n_words * MHEAP_WORD_BYTES), pointer);
+}
+
+static inline void fast_free(void *pointer) {
+    thread_heap_t *heap = self_heap;
+    size_t index = (uintptr_t)pointer >> REGION_LOG2_BYTES;
+    if (unlikely(index >= N_REGIONS))
+        return heap_free_slow(pointer);
+    if (unlikely(atomic_load_explicit(&region_owner[index], memory_order_relaxed) !=
+                 heap->fast_id))
+        return heap_free_slow(pointer); /* NULL, too */
+    region_t *region = region_of(pointer);
+    unsigned tile_class = region_tile_class(region, pointer);
+    if (unlikely(tile_class == TILE_ELEMENTS))
+        return fast_free_element(heap, region, pointer);
+    uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
+    if (unlikely(!run_offset_is_block(offset, tile_class)))
+        return heap_free_slow(pointer);
+    fast_push(heap, tile_class, pointer);
+}
+
+#endif /* MHEAP_FAST_H */

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include "heap_elements.h"
+
+#include "heaps.h"
+#include "mheap_internal.h"
+
+static void *element_address(heap_mheap_t *entry, mheap_uoffset_t uoffset) {
+    return (char *)region_vector(entry->region) + uoffset;
+}
+
+/* What the short scan over the mheaps looks at, after any change to one of them. */
+static void note_change(heap_mheap_t *entry) {
+    mheap_t *h = region_mheap(entry->region);
+    entry->largest_bin = mheap_largest_bin(h);
+    entry->tail_bytes = (uint32_t)mheap_tail_room(h);
+}
+
+static void *get_from_free_lists(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero) {
+    uint32_t bin = bin_of(mheap_words(bytes));
+    for (uint32_t i = 0; i < heap->n_mheaps; i++) {
+        heap_mheap_t *entry = &heap->mheaps[i];
+        if (entry->largest_bin == BIN_NONE || entry->largest_bin < bin)
+            continue;
+        mheap_uoffset_t uoffset = mheap_get_search_free_list(region_mheap(entry->region), bytes,
+                                                             align, 0, is_zero);
+        if (uoffset != MHEAP_GROUNDED) {
+            note_change(entry);
+            return element_address(entry, uoffset);
+        }
+    }
+    return NULL;
+}
+
+static void *get_from_end(heap_mheap_t *entry, size_t bytes, size_t align, bool *is_zero) {
+    if (entry->tail_bytes < bytes + MHEAP_TAG_BYTES)
+        return NULL;
+    mheap_uoffset_t uoffset =
+        mheap_get_extend(region_mheap(entry->region), bytes, align, 0, is_zero);
+    if (uoffset == MHEAP_GROUNDED)
+        return NULL;
+    note_change(entry);
+    return element_address(entry, uoffset);
+}
+
+void *heap_get_element(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero) {
+    void *pointer = get_from_free_lists(heap, bytes, align, is_zero);
+    for (uint32_t i = 0; !pointer && i < heap->n_mheaps; i++)
+        pointer = get_from_end(&heap->mheaps[i], bytes, align, is_zero);
+    if (!pointer && heap_add_region(heap, bytes + align))
+        pointer = get_from_end(&heap->mheaps[heap->n_mheaps - 1], bytes, align, is_zero);
+    if (pointer)
+        heap->counts.n_elements_made++;
+    return pointer;
+}
+
+void heap_put_element(thread_heap_t *heap, void *pointer) {
+    region_t *region = region_of(pointer);
+    mheap_put_elt(region_mheap(region), region_uoffset(region, pointer));
+    note_change(&heap->mheaps[region->heap_index]);
+    heap->counts.n_elements_released++;
+}
+
+bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes) {
+    region_t *region = region_of(pointer);
+    if (!mheap_resize_elt(region_mheap(region), region_uoffset(region, pointer), bytes))
+        return false;
+    note_change(&heap->mheaps[region->heap_index]);
+    return true;
+}
+
+bool heap_make_run(thread_heap_t *heap, unsigned size_class) {
+    bool is_zero;
+    void *start = heap_get_element(heap, RUN_BYTES, TILE_BYTES, &is_zero);
+    if (!start)
+        return false;
+    region_t *region = region_of(start);
+    run_init(&region->runs[region_tile(start)], size_class);
+    region_set_tile_class(region, region_tile(start), size_class);
+    run_list_push(&heap->partial_run[size_class], run_tile_number(start));
+    heap->counts.n_runs_made++;
+    return true;
+}
+
+static void release_run(thread_heap_t *heap, void *start) {
+    region_t *region = region_of(start);
+    run_t *run = &region->runs[region_tile(start)];
+    run_list_remove(&heap->partial_run[run->size_class], run_tile_number(start));
+    region_set_tile_class(region, region_tile(start), TILE_ELEMENTS);
+    heap_put_element(heap, start);
+    heap->counts.n_runs_released++;
+}
+
+void heap_put_block(thread_heap_t *heap, block_t *block) {
+    run_t *run = run_of_tile(run_tile_number(block));
+    run_push(run, block, heap->key);
+    if (!run->is_partial)
+        run_list_push(&heap->partial_run[run->size_class], run_tile_number(block));
+    /* The last run with room of its class stays: it will be wanted again. */
+    if (run_is_empty(run) && (run->next || run->prev))
+        release_run(heap, run_start(block));
+}
+
+void heap_put(thread_heap_t *heap, void *pointer) {
+    if (region_tile_class(region_of(pointer), pointer) == TILE_ELEMENTS)
+        heap_put_element(heap, pointer);
+    else
+        heap_put_block(heap, pointer);
+}
+
+/* Dirty free pages are kept for reuse up to this, or a quarter of the mheap. */
+#define PURGE_DUE_BYTES ((uint64_t)4 << 20)
+
+static size_t purge_mheap(mheap_t *h, bool all) {
+    uint64_t dirty = mheap_dirty_bytes(h);
+    uint64_t allowed = h->len / 4 > PURGE_DUE_BYTES ? h->len / 4 : PURGE_DUE_BYTES;
+    return all || dirty > allowed ? mheap_purge(h, SIZE_MAX) : 0;
+}
+
+static size_t heap_purge(thread_heap_t *heap, bool all) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < heap->n_mheaps; i++)
+        bytes += purge_mheap(region_mheap(heap->mheaps[i].region), all);
+    return bytes;
+}
+
+size_t heap_purge_if_due(thread_heap_t *heap) {
+    return heap_purge(heap, false);
+}
+
+size_t heap_purge_all(thread_heap_t *heap) {
+    return heap_purge(heap, true);
+}

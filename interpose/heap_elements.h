@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap_elements.h - a thread heap's mheaps taken together: elements and runs out of whichever has
+ * room.  All under the heap's lock; nothing here touches the fast lists.
+ */
+#ifndef MHEAP_HEAP_ELEMENTS_H
+#define MHEAP_HEAP_ELEMENTS_H
+
+#include "thread_heap.h"
+
+/* User bytes of the element for a request: such that sizes with their tags are multiples of 16, so
+ * that every element stays 16-byte aligned without gaps. */
+static inline size_t element_bytes(size_t bytes) {
+    return bytes <= 24 ? 24 : ((bytes + 7) & ~(size_t)15) + 8;
+}
+
+/* An element of `bytes` (as element_bytes makes them) aligned to `align`, or NULL. */
+void *heap_get_element(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero);
+
+/* Free an element of this heap. */
+void heap_put_element(thread_heap_t *heap, void *pointer);
+
+/* Resize an element in place; false if that cannot be. */
+bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes);
+
+/* A new run, on the heap's list of partial runs.  False: no memory. */
+bool heap_make_run(thread_heap_t *heap, unsigned size_class);
+
+/* Take a block of a run of this heap back; gives the run up if it is empty and not needed. */
+void heap_put_block(thread_heap_t *heap, block_t *block);
+
+/* Take back whatever lies at `pointer`, which belongs to this heap and was checked. */
+void heap_put(thread_heap_t *heap, void *pointer);
+
+/* Give whole free pages back: when enough are dirty, or all of them. Returns bytes given back. */
+size_t heap_purge_if_due(thread_heap_t *heap);
+size_t heap_purge_all(thread_heap_t *heap);
+
+#endif /* MHEAP_HEAP_ELEMENTS_H */

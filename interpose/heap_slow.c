@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+#include "heap_slow.h"
+
+#include "fatal.h"
+#include "heap_elements.h"
+#include "heaps.h"
+#include "large.h"
+#include "remote.h"
+
+/* Objects of a class that are elements before it gets runs. */
+#define N_COLD_OBJECTS 12u
+
+/* A list's bound in bytes: at first, and at most after it has shown to be worth more. */
+#define LIST_FIRST_BYTES  ((size_t)16 << 10)
+#define LIST_MAX_BYTES    ((size_t)256 << 10)
+#define MEDIUM_LIST_FIRST_BYTES ((size_t)64 << 10)
+#define MEDIUM_LIST_MAX_BYTES   ((size_t)1 << 20)
+
+/* Blocks are taken from runs until a list has this many bytes, or this many blocks. */
+#define REFILL_BYTES  ((size_t)4 << 10)
+#define REFILL_BLOCKS 32u
+
+static int32_t list_limit(unsigned size_class, size_t small_bytes, size_t medium_bytes) {
+    size_t bytes = size_class_bytes(size_class);
+    size_t n_blocks = (size_class < N_SMALL_CLASSES ? small_bytes : medium_bytes) / bytes;
+    return n_blocks < 2 ? 2 : (int32_t)n_blocks;
+}
+
+int32_t heap_list_limit_at_first(unsigned size_class) {
+    return list_limit(size_class, LIST_FIRST_BYTES, MEDIUM_LIST_FIRST_BYTES);
+}
+
+/* ---- Refill ---- */
+
+/* Blocks of a partial run, its returned ones before fresh ones. */
+static uint32_t take_from_run(thread_heap_t *heap, unsigned size_class, uint32_t wanted,
+                              block_t **head) {
+    uint32_t tile_number = heap->partial_run[size_class];
+    run_t *run = run_of_tile(tile_number);
+    uint32_t n = run_take(run, head, heap->key);
+    if (n == 0) {
+        void *start = (void *)((uintptr_t)tile_number << TILE_LOG2_BYTES);
+        n = run_carve(run, start, wanted, head, heap->key);
+    }
+    if (!run_has_blocks(run))
+        run_list_remove(&heap->partial_run[size_class], tile_number);
+    return n;
+}
+
+static block_t *refill_from_runs(thread_heap_t *heap, unsigned size_class, uint32_t wanted) {
+    block_t *head = NULL;
+    uint32_t n = 0;
+    while (n < wanted) {
+        if (!heap->partial_run[size_class] && (n > 0 || !heap_make_run(heap, size_class)))
+            break;
+        n += take_from_run(heap, size_class, wanted - n, &head);
+    }
+    heap->list[size_class].credit -= (int32_t)n;
+    return head;
+}
+
+static uint32_t refill_blocks(unsigned size_class) {
+    uint32_t n_blocks = (uint32_t)(REFILL_BYTES / size_class_bytes(size_class));
+    return n_blocks > REFILL_BLOCKS ? n_blocks : REFILL_BLOCKS / 4;
+}
+
+static void *get_cold(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
+    return heap_get_element(heap, element_bytes(size_class_bytes(size_class)), 16, is_zero);
+}
+
+static block_t *pop(thread_heap_t *heap, unsigned size_class) {
+    block_list_t *list = &heap->list[size_class];
+    block_t *block = list->head;
+    uintptr_t next = block_decode(block, heap->key);
+    if (__builtin_expect(!block_link_is_plausible(next), 0))
+        fatal("malloc", block, "a free block was written to (write after free)");
+    list->head = (block_t *)next;
+    list->credit++;
+    return block;
+}
+
+static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
+    heap->counts.n_refills++;
+    heap_take_inbox(heap); /* may put blocks on this very list */
+    if (heap->list[size_class].head)
+        return pop(heap, size_class);
+    if (size_class >= N_SMALL_CLASSES)
+        return get_cold(heap, size_class, is_zero);
+    if (heap->n_cold[size_class] < N_COLD_OBJECTS) {
+        heap->n_cold[size_class]++;
+        return get_cold(heap, size_class, is_zero);
+    }
+    bool slow = heap->fast_id != heap->id;
+    heap->list[size_class].head =
+        refill_from_runs(heap, size_class, slow ? 1 : refill_blocks(size_class));
+    if (!heap->list[size_class].head)
+        return get_cold(heap, size_class, is_zero); /* no room for a run */
+    return pop(heap, size_class);
+}
+
+void *heap_refill(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
+    *is_zero = false;
+    heap_lock(heap);
+    block_t *block = refill_locked(heap, size_class, is_zero);
+    heap_unlock(heap);
+    if (heap->fast_id != heap->id)
+        heap_flush_all(heap); /* whatever came with it must not be found by the fast path */
+    return block;
+}
+
+void *heap_get_aligned(thread_heap_t *heap, size_t bytes, size_t align) {
+    bool is_zero;
+    heap_lock(heap);
+    heap_take_inbox(heap);
+    void *pointer = heap_get_element(heap, element_bytes(bytes), align, &is_zero);
+    heap_unlock(heap);
+    return pointer;
+}
+
+/* ---- Flush ---- */
+
+/* Take the blocks from `block` on home. */
+static void put_list(thread_heap_t *heap, block_t *block) {
+    while (block) {
+        uintptr_t next = block_decode(block, heap->key);
+        if (__builtin_expect(!block_link_is_plausible(next), 0))
+            fatal("free", block, "a free block was written to (write after free)");
+        heap_put(heap, block);
+        block = (block_t *)next;
+    }
+}
+
+/* Cut the list behind its first n_keep blocks; returns the rest. */
+static block_t *cut_list(thread_heap_t *heap, block_list_t *list, int32_t n_keep) {
+    block_t *rest = list->head, *last = NULL;
+    int32_t n = 0;
+    for (; n < n_keep && rest; n++) {
+        uintptr_t next = block_decode(rest, heap->key);
+        if (__builtin_expect(!block_link_is_plausible(next), 0))
+            fatal("free", rest, "a free block was written to (write after free)");
+        last = rest;
+        rest = (block_t *)next;
+    }
+    if (last)
+        block_link(last, NULL, heap->key);
+    else
+        list->head = NULL;
+    list->credit = list->limit - n;
+    return rest;
+}
+
+/* A list that overflows is worth more room, up to a bound: with twice as much, it goes here half as
+ * often. */
+static void raise_limit(block_list_t *list, unsigned size_class) {
+    int32_t most = list_limit(size_class, LIST_MAX_BYTES, MEDIUM_LIST_MAX_BYTES);
+    int32_t raised = list->limit * 2 < most ? list->limit * 2 : most;
+    list->credit += raised - list->limit;
+    list->limit = raised;
+}
+
+void heap_flush(thread_heap_t *heap, unsigned size_class) {
+    block_list_t *list = &heap->list[size_class];
+    heap_lock(heap);
+    heap->counts.n_flushes++;
+    put_list(heap, cut_list(heap, list, list->limit / 2));
+    raise_limit(list, size_class);
+    heap_purge_if_due(heap);
+    heap_unlock(heap);
+}
+
+static void flush_all_locked(thread_heap_t *heap) {
+    for (unsigned c = 0; c < N_CLASSES; c++)
+        if (heap->list[c].head)
+            put_list(heap, cut_list(heap, &heap->list[c], 0));
+}
+
+void heap_flush_all(thread_heap_t *heap) {
+    heap_lock(heap);
+    flush_all_locked(heap);
+    heap_unlock(heap);
+}
+
+void heap_put_now(thread_heap_t *heap, void *pointer) {
+    heap_lock(heap);
+    heap_put(heap, pointer);
+    heap_purge_if_due(heap);
+    heap_unlock(heap);
+}
+
+/* ---- Whole heaps ---- */
+
+void heap_take_inbox(thread_heap_t *heap) {
+    block_t *block = remote_take_inbox(heap);
+    if (!block)
+        return;
+    heap->counts.n_inbox_takes++;
+    while (block) {
+        uintptr_t next = block_decode(block, heap->key);
+        if (__builtin_expect(!block_link_is_plausible(next), 0))
+            fatal("free", block, "a free block was written to (write after free)");
+        heap->counts.n_inbox_blocks++;
+        heap_put(heap, block);
+        block = (block_t *)next;
+    }
+    heap_purge_if_due(heap);
+}
+
+void heap_adopted(thread_heap_t *heap) {
+    remote_flush_all(heap);
+    heap_lock(heap);
+    heap->counts.n_adoptions++;
+    heap_take_inbox(heap);
+    heap_unlock(heap);
+}
+
+static void trim_heap(void *bytes, thread_heap_t *heap) {
+    heap_take_inbox(heap);
+    if (heap == self_heap)
+        flush_all_locked(heap);
+    *(size_t *)bytes += heap_purge_all(heap);
+}
+
+size_t heaps_trim(void) {
+    size_t bytes = 0;
+    if (self_heap != &no_heap)
+        remote_flush_all(self_heap);
+    heap_foreach(trim_heap, &bytes);
+    return bytes + large_purge(true);
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT */
+#include "heaps.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "boot.h"
+#include "heap_slow.h"
+#include "mheap_internal.h"
+#include "secret.h"
+#include "vm.h"
+
+/* A region is smaller only when address space is short. */
+#define REGION_MIN_BYTES ((size_t)256 << 10)
+
+/* What a new region makes accessible at first, behind its header. */
+#define FIRST_COMMIT_BYTES ((size_t)192 << 10)
+
+/* Heaps looked at for a dead owner when a thread needs a heap. */
+#define ADOPT_TRIES 64u
+
+thread_heap_t no_heap = {.fast_id = OWNER_NOT_SELF, .id = OWNER_NOT_SELF};
+_Thread_local thread_heap_t *self_heap = &no_heap;
+
+/* table_lock guards making and adopting heaps.  heaps[i] and n_heaps are only ever written under it
+ * (release), and read anywhere (acquire). */
+static lock_t table_lock;
+static _Atomic(thread_heap_t *) heaps[OWNER_HEAP_MAX + 1u];
+static _Atomic uint32_t n_heaps;
+static uint32_t adopt_hand; /* where the next search for a dead owner begins; under table_lock */
+static bool slow_mode;
+
+static _Thread_local thread_heap_t *locked_heap; /* whose lock this thread holds */
+static _Thread_local bool table_is_locked;       /* by this thread */
+
+static void lock_table(void) {
+    lock_acquire(&table_lock);
+    table_is_locked = true;
+}
+
+static void unlock_table(void) {
+    table_is_locked = false;
+    lock_release(&table_lock);
+}
+
+thread_heap_t *heap_by_id(owner_id_t id) {
+    return atomic_load_explicit(&heaps[id], memory_order_acquire);
+}
+
+owner_id_t heap_last_id(void) {
+    return (owner_id_t)atomic_load_explicit(&n_heaps, memory_order_acquire);
+}
+
+void heap_lock(thread_heap_t *heap) {
+    lock_acquire(&heap->lock);
+    locked_heap = heap;
+}
+
+bool heap_try_lock(thread_heap_t *heap) {
+    if (!lock_try(&heap->lock))
+        return false;
+    locked_heap = heap;
+    return true;
+}
+
+void heap_unlock(thread_heap_t *heap) {
+    locked_heap = NULL;
+    lock_release(&heap->lock);
+}
+
+void heap_foreach(void (*visit)(void *arg, thread_heap_t *heap), void *arg) {
+    owner_id_t last = heap_last_id();
+    for (owner_id_t id = 1; id <= last; id++) {
+        thread_heap_t *heap = heap_by_id(id);
+        heap_lock(heap);
+        visit(arg, heap);
+        heap_unlock(heap);
+    }
+}
+
+void heaps_set_slow_mode(bool on) {
+    slow_mode = on;
+    if (self_heap != &no_heap)
+        self_heap->fast_id = on ? OWNER_NOT_SELF : self_heap->id;
+}
+
+/* ---- Regions ---- */
+
+/* Reserve a region and set up its mheap. */
+static region_t *make_region(size_t min_bytes) {
+    size_t bytes = REGION_BYTES, commit = REGION_HEADER_BYTES + FIRST_COMMIT_BYTES;
+    size_t need = vm_round_up(min_bytes + REGION_HEADER_BYTES + 2 * MHEAP_TAG_BYTES);
+    if (need < REGION_MIN_BYTES)
+        need = REGION_MIN_BYTES;
+    region_t *region;
+    while (!(region = owner_reserve(bytes, REGION_BYTES))) {
+        if (bytes / 2 < need)
+            return NULL;
+        bytes /= 2;
+    }
+    if (!vm_commit(region, commit)) {
+        vm_release(region, bytes);
+        return NULL;
+    }
+    memset(region->tile_class, TILE_ELEMENTS, sizeof region->tile_class);
+    mheap_init(region_mheap(region), bytes - REGION_HEADER_BYTES, commit - REGION_HEADER_BYTES,
+               MHEAP_INTERNAL_FLAG_RESERVED | MHEAP_INTERNAL_FLAG_ZEROED);
+    return region;
+}
+
+/* Room for twice as many entries.  The old array stays mapped only if it was a mapping of its own,
+ * until it is copied. */
+static bool grow_mheap_table(thread_heap_t *heap) {
+    size_t old_bytes = heap->max_mheaps * sizeof heap->mheaps[0];
+    size_t new_bytes = vm_round_up(2 * old_bytes);
+    heap_mheap_t *table = vm_map(new_bytes);
+    if (!table)
+        return false;
+    memcpy(table, heap->mheaps, old_bytes);
+    if (heap->mheaps != heap->inline_mheaps)
+        vm_release(heap->mheaps, vm_round_up(old_bytes));
+    heap->mheaps = table;
+    heap->max_mheaps = (uint32_t)(new_bytes / sizeof heap->mheaps[0]);
+    return true;
+}
+
+static void attach_region(thread_heap_t *heap, region_t *region) {
+    region->heap_index = heap->n_mheaps++;
+    heap->mheaps[region->heap_index] = (heap_mheap_t){
+        .region = region,
+        .largest_bin = BIN_NONE,
+        .tail_bytes = (uint32_t)mheap_tail_room(region_mheap(region)),
+    };
+    owner_set(region, REGION_BYTES, heap->id);
+}
+
+bool heap_add_region(thread_heap_t *heap, size_t min_bytes) {
+    if (heap->n_mheaps == heap->max_mheaps && !grow_mheap_table(heap))
+        return false;
+    region_t *region = make_region(min_bytes);
+    if (!region)
+        return false;
+    attach_region(heap, region);
+    return true;
+}
+
+/* ---- Heaps ---- */
+
+static void init_alive(pthread_mutex_t *alive) {
+    pthread_mutexattr_t robust;
+    pthread_mutexattr_init(&robust);
+    pthread_mutexattr_setrobust(&robust, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(alive, &robust);
+    pthread_mutexattr_destroy(&robust);
+}
+
+/* Become the heap's owner if it has none that lives. */
+static bool try_own(thread_heap_t *heap) {
+    int result = pthread_mutex_trylock(&heap->alive);
+    if (result == EOWNERDEAD) {
+        pthread_mutex_consistent(&heap->alive);
+        result = 0;
+    }
+    return result == 0;
+}
+
+static thread_heap_t *adopt_heap(uint32_t n) {
+    uint32_t tries = n < ADOPT_TRIES ? n : ADOPT_TRIES;
+    while (tries-- > 0) {
+        adopt_hand = adopt_hand % n + 1;
+        thread_heap_t *heap = heap_by_id((owner_id_t)adopt_hand);
+        if (try_own(heap)) {
+            adopt_hand -= 1; /* thread after thread can use the same heap, while it is warm */
+            return heap;
+        }
+    }
+    return NULL;
+}
+
+static void init_lists(thread_heap_t *heap) {
+    for (unsigned c = 0; c < N_CLASSES; c++) {
+        heap->list[c].limit = heap_list_limit_at_first(c);
+        heap->list[c].credit = heap->list[c].limit;
+    }
+}
+
+static thread_heap_t *make_heap(uint32_t n) {
+    if (n >= OWNER_HEAP_MAX)
+        return NULL;
+    region_t *region = make_region(0);
+    if (!region)
+        return NULL;
+    uintptr_t end = (uintptr_t)region_mheap(region) - sizeof(thread_heap_t);
+    thread_heap_t *heap = (thread_heap_t *)(end & ~(uintptr_t)63);
+    heap->key = secret_key();
+    heap->id = (owner_id_t)(n + 1);
+    heap->fast_id = slow_mode ? OWNER_NOT_SELF : heap->id;
+    heap->mheaps = heap->inline_mheaps;
+    heap->max_mheaps = N_INLINE_MHEAPS;
+    init_lists(heap);
+    init_alive(&heap->alive);
+    pthread_mutex_lock(&heap->alive);
+    attach_region(heap, region);
+    atomic_store_explicit(&heaps[heap->id], heap, memory_order_release);
+    atomic_store_explicit(&n_heaps, n + 1, memory_order_release);
+    return heap;
+}
+
+thread_heap_t *heap_self(void) {
+    if (self_heap != &no_heap)
+        return self_heap;
+    int saved_errno = errno;
+    boot_first_heap();
+    lock_table();
+    uint32_t n = atomic_load_explicit(&n_heaps, memory_order_relaxed);
+    thread_heap_t *heap = n ? adopt_heap(n) : NULL;
+    bool adopted = heap != NULL;
+    if (!adopted)
+        heap = make_heap(n);
+    unlock_table();
+    errno = saved_errno;
+    if (!heap)
+        return NULL;
+    self_heap = heap;
+    if (adopted)
+        heap_adopted(heap);
+    return heap;
+}
+
+/* ---- Fork ---- */
+
+static owner_id_t n_locked_for_fork;
+
+/* In the order of ids, and none that this very thread holds: fork may be called in a signal handler
+ * that interrupted us.  That heap is then in no state to be used by the child, which has no
+ * right to allocate anyhow. */
+void heaps_fork_prepare(void) {
+    if (!table_is_locked)
+        lock_acquire(&table_lock);
+    n_locked_for_fork = heap_last_id();
+    for (owner_id_t id = 1; id <= n_locked_for_fork; id++)
+        if (heap_by_id(id) != locked_heap)
+            lock_acquire(&heap_by_id(id)->lock);
+}
+
+void heaps_fork_parent(void) {
+    for (owner_id_t id = n_locked_for_fork; id >= 1; id--)
+        if (heap_by_id(id) != locked_heap)
+            lock_release(&heap_by_id(id)->lock);
+    if (!table_is_locked)
+        lock_release(&table_lock);
+}
+
+/* Only this thread is left: the other heaps' owners are gone, and their batches, which may have
+ * been half filled in at the moment of the fork, with them. */
+void heaps_fork_child(void) {
+    for (owner_id_t id = 1; id <= n_locked_for_fork; id++) {
+        thread_heap_t *heap = heap_by_id(id);
+        if (heap != locked_heap)
+            lock_reset(&heap->lock);
+        init_alive(&heap->alive);
+        if (heap == self_heap)
+            pthread_mutex_lock(&heap->alive);
+        else
+            memset(heap->remote, 0, sizeof heap->remote);
+    }
+    if (!table_is_locked)
+        lock_reset(&table_lock);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heaps.h - all thread heaps of the process: made, found by id, adopted.
+ *
+ * A heap is never destroyed: when its thread has died the next new thread adopts it whole, so there
+ * are never many more heaps than there were threads at once.
+ */
+#ifndef MHEAP_HEAPS_H
+#define MHEAP_HEAPS_H
+
+#include "thread_heap.h"
+
+/* The calling thread's heap; &no_heap before its first allocation.  no_heap has only empty lists
+ * and owns nothing, so the fast paths need no test for it. */
+extern _Thread_local thread_heap_t *self_heap;
+extern thread_heap_t no_heap;
+
+/* The calling thread's heap, adopted or made if need be.  NULL if there is no memory. */
+thread_heap_t *heap_self(void);
+
+/* A heap by id, or NULL. */
+thread_heap_t *heap_by_id(owner_id_t id);
+owner_id_t heap_last_id(void); /* ids are 1 .. this */
+
+/* Add a region of at least `min_bytes` room to the heap.  Under its lock.  False: no memory. */
+bool heap_add_region(thread_heap_t *heap, size_t min_bytes);
+
+/* The heap's lock.  The calling thread remembers which one it holds, for fork in a signal handler
+ * that interrupted it. */
+void heap_lock(thread_heap_t *heap);
+bool heap_try_lock(thread_heap_t *heap);
+void heap_unlock(thread_heap_t *heap);
+
+/* Calls visit(arg, heap) for each heap, its lock held. */
+void heap_foreach(void (*visit)(void *arg, thread_heap_t *heap), void *arg);
+
+void heaps_fork_prepare(void);
+void heaps_fork_parent(void);
+void heaps_fork_child(void);
+
+/* Whether all calls go the slow way (trace, validate).  For the calling thread's heap and those
+ * made later: decided at start, while there is one thread. */
+void heaps_set_slow_mode(bool on);
+
+#endif /* MHEAP_HEAPS_H */

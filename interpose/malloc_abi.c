@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * malloc_abi.c - the exported C names, and the rules of C, POSIX and glibc about their arguments.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+
+#include "fast.h"
+#include "vm.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+const uint8_t small_class_of_granules[SMALL_MAX_BYTES / 16 + 1] = {
+    0,  0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 16, 17, 17, 18,
+    18, 19, 19, 20, 20, 21, 21, 22, 22, 23, 23, 24, 24, 24, 24, 25, 25, 25, 25, 26, 26, 26,
+    26, 27, 27, 27, 27, 28, 28, 28, 28, 29, 29, 29, 29, 30, 30, 30, 30, 31, 31, 31, 31,
+};
+
+EXPORT void *malloc(size_t bytes) {
+    return fast_malloc(bytes);
+}
+
+EXPORT void free(void *pointer) {
+    fast_free(pointer);
+}
+
+EXPORT void cfree(void *pointer);
+EXPORT void cfree(void *pointer) {
+    fast_free(pointer);
+}
+
+EXPORT void free_sized(void *pointer, size_t bytes);
+EXPORT void free_sized(void *pointer, size_t bytes) {
+    heap_free_sized(pointer, bytes);
+}
+
+EXPORT void free_aligned_sized(void *pointer, size_t align, size_t bytes);
+EXPORT void free_aligned_sized(void *pointer, size_t align, size_t bytes) {
+    (void)align;
+    (void)bytes;
+    fast_free(pointer);
+}
+
+EXPORT void *calloc(size_t n, size_t bytes) {
+    return heap_calloc(n, bytes);
+}
+
+EXPORT void *realloc(void *pointer, size_t bytes) {
+    return heap_realloc(pointer, bytes);
+}
+
+EXPORT void *reallocarray(void *pointer, size_t n, size_t bytes) {
+    size_t total;
+    if (__builtin_mul_overflow(n, bytes, &total)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return heap_realloc(pointer, total);
+}
+
+static bool is_power_of_two(size_t number) {
+    return number && (number & (number - 1)) == 0;
+}
+
+/* glibc rounds any alignment up to a power of two; one too large for that is EINVAL. */
+EXPORT void *memalign(size_t align, size_t bytes) {
+    if (align > (SIZE_MAX >> 1) + 1) {
+        errno = EINVAL;
+        return NULL;
+    }
+    size_t rounded = 16;
+    while (rounded < align)
+        rounded <<= 1;
+    return heap_memalign(rounded, bytes);
+}
+
+/* C17: an alignment that is not supported is an error; any power of two is. */
+EXPORT void *aligned_alloc(size_t align, size_t bytes) {
+    if (!is_power_of_two(align)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return heap_memalign(align, bytes);
+}
+
+EXPORT int posix_memalign(void **result, size_t align, size_t bytes) {
+    if (!is_power_of_two(align) || align % sizeof(void *) != 0)
+        return EINVAL;
+    int saved_errno = errno;
+    void *pointer = heap_memalign(align, bytes);
+    errno = saved_errno;
+    if (!pointer)
+        return ENOMEM;
+    *result = pointer;
+    return 0;
+}
+
+EXPORT void *valloc(size_t bytes) {
+    return heap_memalign(vm_page_bytes(), bytes);
+}
+
+EXPORT void *pvalloc(size_t bytes) {
+    if (bytes > PTRDIFF_MAX) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return heap_memalign(vm_page_bytes(), vm_round_up(bytes ? bytes : 1));
+}
+
+EXPORT size_t malloc_usable_size(void *pointer) {
+    return heap_usable_bytes(pointer, "malloc_usable_size");
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * malloc_slow.c - malloc, free and the rest, where the fast path does not reach.
+ */
+#include "malloc_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "fast.h"
+#include "glibc_malloc.h"
+#include "heap_elements.h"
+#include "heap_slow.h"
+#include "large.h"
+#include "object.h"
+#include "observe.h"
+#include "remote.h"
+
+/* ---- Allocating ---- */
+
+static void *get(size_t bytes, size_t align, bool *is_zero) {
+    if (bytes + align > MEDIUM_MAX_BYTES + 16)
+        return large_alloc(bytes, align, is_zero);
+    thread_heap_t *heap = heap_self();
+    if (!heap)
+        return NULL;
+    if (align > 16)
+        return heap_get_aligned(heap, bytes, align);
+    return heap_refill(heap, size_class_of(bytes), is_zero);
+}
+
+/* Try; if there is no memory, collect what all heaps have free, and try again. */
+static void *allocate(size_t bytes, size_t align, bool *is_zero) {
+    *is_zero = false;
+    if (unlikely(bytes > PTRDIFF_MAX || align > PTRDIFF_MAX - bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    block_t *block = get(bytes, align, is_zero);
+    if (unlikely(!block)) {
+        heaps_trim();
+        block = get(bytes, align, is_zero);
+    }
+    if (unlikely(!block)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    block->link = 0; /* what was there may be a link from an earlier life */
+    observe_allocated(block, bytes);
+    return block;
+}
+
+void *heap_malloc_slow(size_t bytes) {
+    bool is_zero;
+    return allocate(bytes, 16, &is_zero);
+}
+
+void *heap_malloc(size_t bytes) {
+    return fast_malloc(bytes);
+}
+
+/* Is there a block on the calling thread's list? */
+static bool list_has_block(size_t bytes) {
+    return bytes <= MEDIUM_MAX_BYTES && self_heap->list[size_class_of(bytes)].head;
+}
+
+void *heap_calloc(size_t n, size_t bytes) {
+    size_t total;
+    bool is_zero = false;
+    if (unlikely(__builtin_mul_overflow(n, bytes, &total))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    void *pointer = list_has_block(total) ? fast_malloc(total) : allocate(total, 16, &is_zero);
+    if (pointer && !is_zero)
+        memset(pointer, 0, total);
+    return pointer;
+}
+
+/* Blocks of a run are multiples of their size from a 64 KiB boundary, so a size that is a multiple
+ * of the alignment is aligned - unless the class is still cold. */
+static void *memalign_small(size_t align, size_t bytes) {
+    size_t rounded = (bytes + align - 1) & ~(align - 1);
+    if (rounded > SMALL_MAX_BYTES)
+        return NULL;
+    void *pointer = fast_malloc(rounded ? rounded : align);
+    if (((uintptr_t)pointer & (align - 1)) == 0)
+        return pointer;
+    fast_free(pointer);
+    return NULL;
+}
+
+void *heap_memalign(size_t align, size_t bytes) {
+    bool is_zero;
+    if (align <= 16)
+        return fast_malloc(bytes);
+    void *pointer = align <= SMALL_MAX_BYTES ? memalign_small(align, bytes) : NULL;
+    return pointer ? pointer : allocate(bytes, align, &is_zero);
+}
+
+/* ---- Freeing ---- */
+
+static void free_to_own_list(thread_heap_t *heap, block_t *block, unsigned size_class) {
+    block_list_t *list = &heap->list[size_class];
+    if (list->credit <= 0)
+        heap_flush(heap, size_class);
+    list->credit--;
+    block_link(block, list->head, heap->key);
+    /* A fork's child may see the list between any two of our stores: the link comes first. */
+    atomic_signal_fence(memory_order_seq_cst);
+    list->head = block;
+}
+
+static void free_block(void *pointer, const object_t *object) {
+    thread_heap_t *heap = heap_self();
+    if (unlikely(!heap))
+        remote_free_now(pointer, object->owner, object->bytes);
+    else if (object->owner != heap->id)
+        remote_free(heap, pointer, object->owner, object->bytes);
+    else if (heap->fast_id != heap->id)
+        heap_put_now(heap, pointer);
+    else
+        free_to_own_list(heap, pointer, object->size_class);
+}
+
+static void free_object(void *pointer, const object_t *object, const char *function) {
+    const char *what = object->what;
+    if (object->kind != OBJECT_NONE && object->kind != OBJECT_GLIBC)
+        observe_freed(pointer);
+    switch (object->kind) {
+    case OBJECT_NONE:
+        misuse(function, pointer, what);
+        break;
+    case OBJECT_GLIBC:
+        glibc_malloc_free(pointer);
+        break;
+    case OBJECT_LARGE:
+        if (!large_free(pointer, &what))
+            misuse(function, pointer, what);
+        break;
+    default:
+        free_block(pointer, object);
+    }
+}
+
+void heap_free_slow(void *pointer) {
+    if (!pointer)
+        return;
+    object_t object = object_at(pointer);
+    free_object(pointer, &object, "free");
+}
+
+void heap_free(void *pointer) {
+    fast_free(pointer);
+}
+
+void heap_free_sized(void *pointer, size_t bytes) {
+    (void)bytes;
+    fast_free(pointer);
+}
+
+/* ---- Resizing ---- */
+
+static void *move_object(void *pointer, const object_t *object, size_t bytes) {
+    void *moved = fast_malloc(bytes);
+    if (!moved)
+        return NULL;
+    memcpy(moved, pointer, bytes < object->bytes ? bytes : object->bytes);
+    if (object->kind == OBJECT_GLIBC)
+        glibc_malloc_free(pointer);
+    else
+        free_object(pointer, object, "realloc");
+    return moved;
+}
+
+static bool resize_element(void *pointer, const object_t *object, size_t bytes) {
+    thread_heap_t *heap = heap_by_id(object->owner);
+    heap_lock(heap);
+    bool resized = heap_resize_element(
+        heap, pointer, element_bytes(size_class_bytes(size_class_of(bytes))));
+    heap_unlock(heap);
+    return resized;
+}
+
+/* In place?  Then true, and usable bytes are at least `bytes`. */
+static bool resize_in_place(void *pointer, const object_t *object, size_t bytes) {
+    if (bytes > MEDIUM_MAX_BYTES || object->kind == OBJECT_LARGE || object->kind == OBJECT_GLIBC)
+        return false;
+    /* Keep a block that is at most twice what is wanted, or small anyway. */
+    if (bytes <= object->bytes && (bytes >= object->bytes / 2 || object->bytes <= 64))
+        return true;
+    return object->kind == OBJECT_ELEMENT && bytes > SMALL_MAX_BYTES / 4 &&
+           resize_element(pointer, object, bytes);
+}
+
+static void *resize_large(void *pointer, size_t bytes) {
+    const char *what = NULL;
+    void *resized = large_resize(pointer, bytes, &what);
+    if (!resized && !what) {
+        heaps_trim();
+        resized = large_resize(pointer, bytes, &what);
+    }
+    if (!resized && what)
+        misuse("realloc", pointer, what);
+    else if (!resized)
+        errno = ENOMEM;
+    return resized;
+}
+
+void *heap_realloc(void *pointer, size_t bytes) {
+    if (!pointer)
+        return fast_malloc(bytes);
+    object_t object = object_at(pointer);
+    if (object.kind == OBJECT_NONE) {
+        misuse("realloc", pointer, object.what);
+        return NULL;
+    }
+    if (bytes == 0) { /* as glibc does */
+        free_object(pointer, &object, "realloc");
+        return NULL;
+    }
+    if (bytes > PTRDIFF_MAX) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    void *resized = pointer;
+    if (object.kind == OBJECT_LARGE && bytes > MEDIUM_MAX_BYTES)
+        resized = resize_large(pointer, bytes);
+    else if (!resize_in_place(pointer, &object, bytes))
+        return move_object(pointer, &object, bytes);
+    if (resized)
+        observe_resized(pointer, resized, bytes);
+    return resized;
+}
+
+size_t heap_usable_bytes(void *pointer, const char *function) {
+    if (!pointer)
+        return 0;
+    object_t object = object_at(pointer);
+    if (object.kind == OBJECT_NONE) {
+        misuse(function, pointer, object.what);
+        return 0;
+    }
+    return object.bytes;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* secret.h - random bits of this process: the key of encoded links, and where regions lie. */
+#ifndef MHEAP_SECRET_H
+#define MHEAP_SECRET_H
+
+#include <stdint.h>
+
+/* 64 random bits that stay the same for the life of the process (and its forks).  Thread-safe, may
+ * run before libc is set up, keeps errno. */
+uint64_t secret_random(void);
+
+/* The key for links: its top bits are never zero, so zeroed memory never looks like a link. */
+uintptr_t secret_key(void);
+
+#endif /* MHEAP_SECRET_H */
