@@ -30,6 +30,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default) /* the library's other names are hidden */
+
 #define MHEAP_VERSION_MAJOR 0
 #define MHEAP_VERSION_MINOR 1
 #define MHEAP_VERSION_PATCH 0
@@ -111,7 +113,8 @@ bool mheap_is_heap_object(void *v, mheap_uoffset_t uoffset);
 
 /*
  * Call `func(arg, v, user_data, n_user_data_bytes)` for each allocated object, in address order,
- * until it returns nonzero; returns that value, or 0.  `func` may not change the heap.
+ * until it returns nonzero; returns that value, or 0.  `func` may not change the heap, and may ask
+ * it nothing but mheap_data_bytes and mheap_max_size: a THREAD_SAFE heap is locked meanwhile.
  */
 typedef uintptr_t mheap_foreach_fn(void *arg, void *v, void *user_data, size_t n_user_data_bytes);
 uintptr_t mheap_foreach(void *v, mheap_foreach_fn *func, void *arg);
@@ -146,7 +149,8 @@ bool mheap_validate_report(void *v, mheap_corruption_t *corruption);
 /*
  * Write a description of the heap.  verbosity 0: totals; 1: also search and cache statistics and
  * the traced allocations; 2: also a histogram of free objects by bin and the first corrupt object.
- * mheap_format_to hands the text out in pieces and allocates nothing.
+ * mheap_format_to hands the text out in pieces, a line each, and allocates nothing; the heap is
+ * not locked while `write` runs.
  */
 typedef void mheap_write_fn(void *arg, const char *text, size_t n_bytes);
 void mheap_format(void *v, FILE *file, int verbosity);
@@ -172,6 +176,8 @@ typedef struct {
 /* Call `func(arg, row)` for each call stack with live objects, most bytes first. */
 typedef void mheap_trace_fn(void *arg, const mheap_trace_row_t *row);
 void mheap_trace_foreach(void *v, mheap_trace_fn *func, void *arg);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

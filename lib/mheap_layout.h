@@ -21,9 +21,9 @@
  *         prev_spare       (1 bit)    always 0
  *         prev_is_free     (1 bit)    that element is free
  *   this: n_user_data      (30 bits)  size of this element, in words; at least 1
- *         is_cached        (1 bit)    allocated element: freed by the user, kept in the
- * small-object cache (without that cache: in one of the heap's owner) is_free          (1 bit) on a
- * free list; the links are valid
+ *         is_cached        (1 bit)    allocated element: freed by the user, kept in the small-object
+ *                                     cache (without that cache: the bit of the heap's owner)
+ *         is_free          (1 bit)    on a free list; the links are valid
  *
  * The two halves of the tag are separate 32-bit words on purpose.  The second belongs to whoever
  * owns the object; the first only changes with the neighbour before it, under the heap's lock.
@@ -147,7 +147,7 @@ typedef struct mheap {
     uint64_t max_size;         /* bytes the heap may grow to, header included */
     uint64_t free_dirty_bytes; /* M11 */
     uint64_t kept_dirty_bytes; /* dirty bytes that the last purge could not give back */
-    uint64_t n_puts_at_purge;  /* stats.n_puts at the last purge */
+    uint64_t n_puts_since_purge;
 
     uint32_t vm_offset;  /* header's distance from the start of the memory, in bytes */
     uint32_t flags;      /* MHEAP_FLAG_*, MHEAP_INTERNAL_FLAG_* */
@@ -162,8 +162,7 @@ typedef struct mheap {
 static_assert(sizeof(mheap_t) % MHEAP_WORD_BYTES == 0, "the vector follows the header directly");
 
 #define MHEAP_INTERNAL_FLAG_OWNS_VM  (1u << 16) /* memory was mapped by mheap_alloc */
-#define MHEAP_INTERNAL_FLAG_RESERVED (1u << 17) /* memory beyond accessible_len is not yet mapped  \
-                                                 */
+#define MHEAP_INTERNAL_FLAG_RESERVED (1u << 17) /* memory beyond accessible_len is only reserved */
 #define MHEAP_INTERNAL_FLAG_ZEROED   (1u << 18) /* memory came zeroed (fresh mapping) */
 
 static inline mheap_t *mheap_header(void *v) {

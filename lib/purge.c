@@ -81,14 +81,15 @@ size_t mheap_purge(mheap_t *h, size_t max_bytes) {
 
 void mheap_purge_if_due(mheap_t *h) {
     uint64_t dirty_bytes = mheap_dirty_bytes(h);
+    h->n_puts_since_purge++;
     if (h->kept_dirty_bytes > dirty_bytes)
         h->kept_dirty_bytes = dirty_bytes;
     uint64_t new_bytes = dirty_bytes - h->kept_dirty_bytes;
     if (new_bytes <= DUE_MIN_BYTES || new_bytes <= h->len / DUE_PART_OF_LEN)
         return;
-    if (new_bytes * (h->stats.n_puts - h->n_puts_at_purge) < DUE_BYTES_TIMES_PUTS)
+    if (new_bytes * h->n_puts_since_purge < DUE_BYTES_TIMES_PUTS)
         return;
     mheap_purge(h, SIZE_MAX);
     h->kept_dirty_bytes = mheap_dirty_bytes(h);
-    h->n_puts_at_purge = h->stats.n_puts;
+    h->n_puts_since_purge = 0;
 }

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/* api.c - the public functions that allocate and free: lock, check, do, trace. */
+#include "api.h"
+
+#include "cache.h"
+#include "fatal.h"
+#include "trace.h"
+#include "validate.h"
+
+mheap_t *api_enter(void *v, const char *function) {
+    mheap_t *h = mheap_header(v);
+    if (h->magic != MHEAP_MAGIC)
+        fatal(function, v, "not a heap (freed, or its header was overwritten?)");
+    if (h->flags & MHEAP_FLAG_THREAD_SAFE)
+        lock_acquire(&h->lock);
+    return h;
+}
+
+void api_leave(mheap_t *h) {
+    if (h->flags & MHEAP_FLAG_THREAD_SAFE)
+        lock_release(&h->lock);
+}
+
+static void check_all(const mheap_t *h, const char *function) {
+    if (!(h->flags & MHEAP_FLAG_VALIDATE))
+        return;
+    mheap_corruption_t corruption = validate(h);
+    if (!corruption.invariant)
+        return;
+    const char *v = (const char *)(h + 1);
+    fatal(function, corruption.uoffset == MHEAP_GROUNDED ? v : v + corruption.uoffset,
+          corruption.what);
+}
+
+mheap_t *api_begin_change(void *v, const char *function) {
+    mheap_t *h = api_enter(v, function);
+    check_all(h, function);
+    return h;
+}
+
+void api_end_change(mheap_t *h, const char *function) {
+    check_all(h, function);
+    api_leave(h);
+}
+
+/* ---- Allocating ---- */
+
+static mheap_uoffset_t get(mheap_t *h, size_t n_bytes, size_t align, size_t align_offset) {
+    h->stats.n_gets++;
+    mheap_elt_t *e = cache_pop(h, mheap_words(n_bytes), align, align_offset);
+    if (e) {
+        h->n_elts++;
+        h->stats.n_cache_hits++;
+        return elt_uoffset(h, e);
+    }
+    mheap_uoffset_t uoffset = mheap_get_search_free_list(h, n_bytes, align, align_offset, NULL);
+    if (uoffset == MHEAP_GROUNDED)
+        uoffset = mheap_get_extend(h, n_bytes, align, align_offset, NULL);
+    if (uoffset == MHEAP_GROUNDED && h->cache_n_bytes) {
+        cache_flush(h); /* the last resort: cached objects, merged with what is around them */
+        uoffset = mheap_get_search_free_list(h, n_bytes, align, align_offset, NULL);
+        if (uoffset == MHEAP_GROUNDED)
+            uoffset = mheap_get_extend(h, n_bytes, align, align_offset, NULL);
+    }
+    h->stats.n_failures += uoffset == MHEAP_GROUNDED;
+    return uoffset;
+}
+
+/* Whether tracing is on may change at any time in a THREAD_SAFE heap: this is only a hint. */
+static bool is_probably_traced(const mheap_t *h) {
+    return __atomic_load_n(&h->trace, __ATOMIC_RELAXED);
+}
+
+static bool is_legal(const mheap_t *h, size_t n_bytes, size_t align, size_t align_offset) {
+    return (align & (align - 1)) == 0 && align_offset % MHEAP_WORD_BYTES == 0 &&
+           align_offset < align && align <= h->max_size && n_bytes <= h->max_size;
+}
+
+/* `innermost` is where the public function continues its caller. */
+static void *get_traced(void *v, size_t n_bytes, size_t align, size_t align_offset,
+                        mheap_uoffset_t *offset_return, const void *innermost,
+                        const char *function) {
+    uintptr_t callers[MHEAP_TRACE_CALLERS];
+    uint32_t n_callers = 0;
+    /* Before the lock is taken: the unwinder may allocate, from this heap perhaps. */
+    if (is_probably_traced(mheap_header(v)))
+        n_callers = trace_capture_from(callers, MHEAP_TRACE_CALLERS, innermost);
+
+    mheap_t *h = api_begin_change(v, function);
+    if (align < MHEAP_WORD_BYTES && (align & (align - 1)) == 0)
+        align = MHEAP_WORD_BYTES;
+    mheap_uoffset_t uoffset = MHEAP_GROUNDED;
+    if (is_legal(h, n_bytes, align, align_offset))
+        uoffset = get(h, n_bytes, align, align_offset);
+    if (uoffset != MHEAP_GROUNDED && h->trace && n_callers)
+        trace_add(h->trace, uoffset, elt_n_bytes(elt_at(h, uoffset)), callers, n_callers);
+    api_end_change(h, function);
+    *offset_return = uoffset;
+    return v;
+}
+
+__attribute__((noinline)) void *mheap_get_aligned(void *v, size_t n_user_data_bytes, size_t align,
+                                                  size_t align_offset,
+                                                  mheap_uoffset_t *offset_return) {
+    return get_traced(v, n_user_data_bytes, align, align_offset, offset_return,
+                      __builtin_return_address(0), "mheap_get_aligned");
+}
+
+__attribute__((noinline)) void *mheap_get(void *v, size_t n_user_data_bytes,
+                                          mheap_uoffset_t *offset_return) {
+    return get_traced(v, n_user_data_bytes, MHEAP_WORD_BYTES, 0, offset_return,
+                      __builtin_return_address(0), "mheap_get");
+}
+
+/* ---- Freeing, resizing ---- */
+
+void mheap_put(void *v, mheap_uoffset_t uoffset) {
+    if (uoffset == MHEAP_GROUNDED)
+        return;
+    mheap_t *h = api_begin_change(v, "mheap_put");
+    mheap_elt_t *e = mheap_checked_elt(h, uoffset, "mheap_put");
+    if (h->trace)
+        trace_remove(h->trace, uoffset);
+    h->stats.n_puts++;
+    h->n_elts--;
+    if (!cache_push(h, e)) {
+        mheap_release_elt(h, e);
+        if (!(h->flags & MHEAP_FLAG_DISABLE_VM))
+            mheap_purge_if_due(h);
+    }
+    api_end_change(h, "mheap_put");
+}
+
+bool mheap_resize(void *v, mheap_uoffset_t uoffset, size_t n_user_data_bytes) {
+    mheap_t *h = api_begin_change(v, "mheap_resize");
+    mheap_elt_t *e = mheap_checked_elt(h, uoffset, "mheap_resize");
+    bool done = mheap_resize_elt(h, uoffset, n_user_data_bytes);
+    if (done && h->trace)
+        trace_resize(h->trace, uoffset, elt_n_bytes(e));
+    if (done && !(h->flags & MHEAP_FLAG_DISABLE_VM))
+        mheap_purge_if_due(h);
+    api_end_change(h, "mheap_resize");
+    return done;
+}
+
+/* ---- Tracing ---- */
+
+bool mheap_trace(void *v, bool enable) {
+    if (enable)
+        trace_warm_up();
+    mheap_t *h = api_enter(v, "mheap_trace");
+    bool done = true;
+    if (!enable) {
+        trace_destroy(h->trace);
+        __atomic_store_n(&h->trace, NULL, __ATOMIC_RELAXED); /* see is_probably_traced */
+    } else if (!h->trace) {
+        __atomic_store_n(&h->trace, trace_create(), __ATOMIC_RELAXED);
+        done = h->trace;
+    }
+    api_leave(h);
+    return done;
+}
+
+void mheap_trace_foreach(void *v, mheap_trace_fn *func, void *arg) {
+    size_t n_rows = 0;
+    mheap_t *h = api_enter(v, "mheap_trace_foreach");
+    mheap_trace_row_t *rows = h->trace ? trace_snapshot(h->trace, &n_rows) : NULL;
+    api_leave(h);
+    if (!rows)
+        return;
+    for (size_t i = 0; i < n_rows; i++) /* without the lock: func may use the heap */
+        func(arg, &rows[i]);
+    trace_snapshot_release(rows, n_rows);
+}
