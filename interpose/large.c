@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* large.c - large objects: the operations of large.h. */
+#include "large_internal.h"
+
+#include "owner.h"
+#include "vm.h"
+
+large_store_t large_store;
+
+/*
+ * Where this thread is, for a signal handler in it that forks.  Such a fork does not wait for a
+ * lock that this very thread may hold: then the child's store may be in the middle of a change, and
+ * only what POSIX allows such a child, no allocation, works in it.
+ */
+static __thread enum { OUTSIDE, INSIDE_UNLOCKED, INSIDE_LOCKED } whereabouts;
+static __thread bool fork_took_lock;
+
+void large_lock(void) {
+    whereabouts = INSIDE_LOCKED;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    lock_acquire(&large_store.lock);
+}
+
+void large_unlock(void) {
+    lock_release(&large_store.lock);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    whereabouts = INSIDE_UNLOCKED;
+}
+
+void large_enter(void) {
+    large_lock();
+}
+
+void large_leave(void) {
+    large_unlock();
+    whereabouts = OUTSIDE;
+}
+
+/* ---- What a pointer is ---- */
+
+static const char *describe(const void *pointer) {
+    const arena_t *arena = arena_find(pointer);
+    const extent_t *extent = arena ? arena->first : NULL;
+    while (extent && (uintptr_t)pointer - (uintptr_t)extent->memory >= extent->bytes)
+        extent = extent->next;
+    if (!extent)
+        return "not allocated here";
+    if (extent->state == EXTENT_LIVE)
+        return "inside a large object, not its start";
+    if ((uintptr_t)pointer % vm_page_bytes() != 0)
+        return "not the start of an object, in free memory";
+    return "already free (double free)";
+}
+
+static extent_t *find(const void *pointer, const char **what) {
+    extent_t *extent = large_table_find(pointer);
+    *what = extent ? NULL : describe(pointer);
+    return extent;
+}
+
+/* ---- Objects come and go ---- */
+
+static extent_t *place(size_t bytes, size_t align, size_t room_bytes, extent_state_t prefer,
+                       bool *is_zero) {
+    extent_t *extent = large_place(bytes, align, room_bytes, prefer, is_zero);
+    if (!extent) { /* free memory that is not in one piece, or counts against a limit */
+        large_purge_everything();
+        extent = large_place(bytes, align, bytes, prefer, is_zero);
+    }
+    if (!extent)
+        return NULL;
+    large_table_add(extent);
+    large_store.stats.n_objects++;
+    large_store.stats.live_bytes += extent->bytes;
+    return extent;
+}
+
+static void remove_object(extent_t *extent, bool is_zero) {
+    large_table_remove(extent);
+    large_store.stats.n_objects--;
+    large_store.stats.live_bytes -= extent->bytes;
+    large_release(extent, is_zero);
+}
+
+void *large_alloc(size_t bytes, size_t align, bool *is_zero) {
+    bytes = vm_round_up(bytes);
+    if (align < vm_page_bytes())
+        align = vm_page_bytes();
+    large_enter();
+    extent_t *extent = place(bytes, align, bytes, EXTENT_DIRTY, is_zero);
+    void *object = extent ? extent->memory : NULL;
+    large_store.stats.n_allocs += extent != NULL;
+    large_purge_as_due();
+    large_leave();
+    return object;
+}
+
+bool large_free(void *pointer, const char **what) {
+    large_enter();
+    extent_t *extent = find(pointer, what);
+    if (extent) {
+        remove_object(extent, false);
+        large_store.stats.n_frees++;
+        large_purge_as_due();
+    }
+    large_leave();
+    return extent != NULL;
+}
+
+size_t large_usable_bytes(const void *pointer, const char **what) {
+    large_enter();
+    const extent_t *extent = find(pointer, what);
+    size_t bytes = extent ? extent->bytes : 0;
+    large_leave();
+    return bytes;
+}
+
+/* ---- Resizing ---- */
+
+static void shrink(extent_t *extent, size_t bytes) {
+    if (!extent_reserve(2)) /* stays larger than asked for */
+        return;
+    large_store.stats.live_bytes -= extent->bytes - bytes;
+    large_release(extent_split(extent, bytes), false);
+}
+
+static bool grow(extent_t *extent, size_t bytes) {
+    size_t old_bytes = extent->bytes;
+    if (!large_place_grow(extent, bytes))
+        return false;
+    large_store.stats.live_bytes += bytes - old_bytes;
+    return true;
+}
+
+/* To a place with room to grow on.  Only the caller knows of the two objects meanwhile: the lock is
+ * free while pages move. */
+static extent_t *move(extent_t *from, size_t bytes) {
+    bool wants_span = bytes >= LARGE_GROW_MIN_BYTES && large_store.n_spans < LARGE_GROW_MAX_SPANS;
+    size_t room_bytes =
+        wants_span && bytes < SIZE_MAX / 2 / LARGE_GROW_FACTOR ? bytes * LARGE_GROW_FACTOR : bytes;
+    bool is_zero;
+    extent_t *to = place(bytes, vm_page_bytes(), room_bytes, EXTENT_CLEAN, &is_zero);
+    if (!to)
+        return NULL;
+    bool may_move = large_store.n_pieces < LARGE_MAX_PIECES_IN_ALL;
+    large_pieces_t pieces;
+    large_unlock();
+    bool is_moved = large_move(from, to, may_move, &pieces);
+    large_lock();
+    to->pieces = pieces;
+    large_store.n_pieces += pieces.n;
+    remove_object(from, is_moved);
+    return to;
+}
+
+void *large_resize(void *pointer, size_t bytes, const char **what) {
+    bytes = vm_round_up(bytes);
+    large_enter();
+    extent_t *extent = find(pointer, what);
+    if (extent && bytes < extent->bytes)
+        shrink(extent, bytes);
+    else if (extent && bytes > extent->bytes && !grow(extent, bytes))
+        extent = move(extent, bytes);
+    void *object = extent ? extent->memory : NULL;
+    large_purge_as_due();
+    large_leave();
+    return object;
+}
+
+/* ---- The whole store ---- */
+
+size_t large_purge(bool all) {
+    large_enter();
+    uint64_t now_ms = large_clock_ms();
+    size_t bytes = 0;
+    if (all)
+        bytes = large_purge_everything();
+    else if (now_ms > LARGE_DECAY_MS)
+        bytes = large_purge_older_than(now_ms - LARGE_DECAY_MS);
+    large_leave();
+    return bytes;
+}
+
+void large_stats(large_stats_t *stats) {
+    large_enter();
+    *stats = large_store.stats;
+    large_leave();
+}
+
+/* ---- Fork ---- */
+
+void large_fork_prepare(void) {
+    if (whereabouts == INSIDE_LOCKED)
+        return;
+    lock_acquire(&large_store.lock);
+    fork_took_lock = true;
+}
+
+void large_fork_parent(void) {
+    if (!fork_took_lock)
+        return;
+    fork_took_lock = false;
+    lock_release(&large_store.lock);
+}
+
+/* What other threads had in hand is nobody's now. */
+static void rescue_busy(arena_t *arena) {
+    for (; arena; arena = arena->next)
+        for (extent_t *extent = arena->first; extent;) {
+            extent_t *next = extent->next;
+            if (extent->state == EXTENT_BUSY) {
+                if (next && next->state == EXTENT_DIRTY)
+                    next = next->next; /* it melts into this one */
+                extent_set_free(extent, EXTENT_DIRTY, large_clock_ms());
+            }
+            extent = next;
+        }
+}
+
+void large_fork_child(void) {
+    bool is_whole = fork_took_lock && whereabouts == OUTSIDE;
+    fork_took_lock = false;
+    lock_reset(&large_store.lock);
+    if (!is_whole) /* from a signal handler: what is BUSY may be this thread's, which will go on */
+        return;
+    rescue_busy(large_store.arenas);
+    rescue_busy(large_store.spans);
+    rescue_busy(large_store.cached);
+    arena_after_fork();
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/* large_extent.c - descriptors of extents, the bins and the age list of the free ones. */
+#include "large_internal.h"
+
+#include <string.h>
+
+#include "vm.h"
+
+/* ---- Descriptors ---- */
+
+#define POOL_FIRST_SLOTS 32u
+#define POOL_CHUNK_BYTES ((size_t)64 << 10)
+
+/* Never given back: a descriptor is a four-thousandth of the smallest object. */
+typedef union slot {
+    union slot *next;
+    extent_t extent;
+    arena_t arena;
+} slot_t;
+
+static struct {
+    slot_t first[POOL_FIRST_SLOTS];
+    bool first_is_used;
+    slot_t *free;
+    size_t n_free;
+} pool;
+
+static void pool_add(slot_t *slots, size_t n_slots) {
+    for (size_t i = n_slots; i-- > 0;) {
+        slots[i].next = pool.free;
+        pool.free = &slots[i];
+    }
+    pool.n_free += n_slots;
+}
+
+bool extent_reserve(unsigned n_descriptors) {
+    if (!pool.first_is_used) {
+        pool.first_is_used = true;
+        pool_add(pool.first, POOL_FIRST_SLOTS);
+    }
+    if (pool.n_free >= n_descriptors)
+        return true;
+    slot_t *chunk = vm_map(vm_round_up(POOL_CHUNK_BYTES));
+    if (!chunk)
+        return false;
+    pool_add(chunk, vm_round_up(POOL_CHUNK_BYTES) / sizeof *chunk);
+    return true;
+}
+
+static slot_t *pool_take(void) {
+    slot_t *slot = pool.free;
+    pool.free = slot->next;
+    pool.n_free--;
+    memset(slot, 0, sizeof *slot);
+    return slot;
+}
+
+extent_t *extent_new(arena_t *arena, char *memory, size_t bytes) {
+    extent_t *extent = &pool_take()->extent;
+    extent->arena = arena;
+    extent->memory = memory;
+    extent->bytes = bytes;
+    return extent;
+}
+
+void extent_drop(extent_t *extent) {
+    pool_add((slot_t *)(void *)extent, 1);
+}
+
+arena_t *extent_new_arena(void) {
+    return &pool_take()->arena;
+}
+
+void extent_drop_arena(arena_t *arena) {
+    pool_add((slot_t *)(void *)arena, 1);
+}
+
+/* ---- Bins ---- */
+
+#define BIN_SCAN_MAX 16u /* extents looked at in a bin for a better fit */
+
+unsigned extent_bin(size_t bytes) {
+    size_t n_pages = bytes / vm_page_bytes();
+    if (n_pages < 8)
+        return (unsigned)n_pages;
+    unsigned log2 = 63u - (unsigned)__builtin_clzl(n_pages);
+    return ((log2 - 2u) << 3) + (unsigned)((n_pages >> (log2 - 3u)) & 7u);
+}
+
+static large_bins_t *bins_of(extent_state_t state) {
+    return &large_store.bins[state - EXTENT_DIRTY];
+}
+
+void extent_enlist(extent_t *extent) {
+    if (extent->state == EXTENT_DIRTY)
+        large_store.stats.free_dirty_bytes += extent->bytes;
+    if (extent->arena->is_span)
+        return;
+    large_bins_t *bins = bins_of(extent->state);
+    unsigned bin = extent_bin(extent->bytes);
+    extent->bin_prev = NULL;
+    extent->bin_next = bins->bin[bin];
+    if (extent->bin_next)
+        extent->bin_next->bin_prev = extent;
+    bins->bin[bin] = extent;
+    bins->non_empty[bin / 64] |= (uint64_t)1 << bin % 64;
+}
+
+void extent_delist(extent_t *extent) {
+    if (extent->state == EXTENT_DIRTY)
+        large_store.stats.free_dirty_bytes -= extent->bytes;
+    if (extent->arena->is_span)
+        return;
+    large_bins_t *bins = bins_of(extent->state);
+    unsigned bin = extent_bin(extent->bytes);
+    if (extent->bin_next)
+        extent->bin_next->bin_prev = extent->bin_prev;
+    if (extent->bin_prev)
+        extent->bin_prev->bin_next = extent->bin_next;
+    else if (!(bins->bin[bin] = extent->bin_next))
+        bins->non_empty[bin / 64] &= ~((uint64_t)1 << bin % 64);
+}
+
+/* The first bin from `bin` on that is not empty; LARGE_N_BINS if there is none. */
+static unsigned next_non_empty(const large_bins_t *bins, unsigned bin) {
+    for (unsigned word = bin / 64; word < LARGE_N_BIN_WORDS; word++) {
+        uint64_t bits = bins->non_empty[word];
+        if (word == bin / 64)
+            bits &= ~(uint64_t)0 << bin % 64;
+        if (bits)
+            return word * 64 + (unsigned)__builtin_ctzll(bits);
+    }
+    return LARGE_N_BINS;
+}
+
+/* The better of two places for an object: less left over, then the lower address. */
+static bool is_better(const extent_t *extent, const extent_t *best) {
+    return !best || extent->bytes < best->bytes ||
+           (extent->bytes == best->bytes && extent->memory < best->memory);
+}
+
+extent_t *extent_search(extent_state_t state, size_t bytes, size_t align) {
+    const large_bins_t *bins = bins_of(state);
+    unsigned bin = next_non_empty(bins, extent_bin(bytes));
+    for (; bin < LARGE_N_BINS; bin = next_non_empty(bins, bin + 1)) {
+        extent_t *best = NULL;
+        unsigned n_seen = 0;
+        for (extent_t *e = bins->bin[bin]; e && n_seen < BIN_SCAN_MAX; e = e->bin_next, n_seen++)
+            if (e->bytes >= bytes && e->bytes - bytes >= extent_lead_bytes(e, align) &&
+                is_better(e, best))
+                best = e;
+        if (best)
+            return best;
+    }
+    return NULL;
+}
+
+/* ---- The age list ---- */
+
+static void age_insert(extent_t *extent, extent_t *older) {
+    large_store_t *store = &large_store;
+    extent->older = older;
+    extent->newer = older ? older->newer : store->oldest;
+    *(extent->newer ? &extent->newer->older : &store->newest) = extent;
+    *(older ? &older->newer : &store->oldest) = extent;
+}
+
+void extent_age_append(extent_t *extent) {
+    age_insert(extent, large_store.newest);
+}
+
+void extent_age_remove(extent_t *extent) {
+    *(extent->newer ? &extent->newer->older : &large_store.newest) = extent->older;
+    *(extent->older ? &extent->older->newer : &large_store.oldest) = extent->newer;
+}
+
+/* ---- Cutting and joining ---- */
+
+static void link_behind(extent_t *extent, extent_t *prev) {
+    extent->prev = prev;
+    extent->next = prev->next;
+    *(extent->next ? &extent->next->prev : &extent->arena->last) = extent;
+    prev->next = extent;
+}
+
+static void unlink_behind(extent_t *extent) { /* never an arena's first */
+    extent->prev->next = extent->next;
+    *(extent->next ? &extent->next->prev : &extent->arena->last) = extent->prev;
+}
+
+static void split_pieces(extent_t *head, extent_t *tail) {
+    unsigned n_before = head->pieces.n, n_head = 0;
+    for (unsigned i = 0; i < n_before; i++) {
+        size_t end = head->pieces.end[i];
+        if (end > head->bytes)
+            tail->pieces.end[tail->pieces.n++] = end - head->bytes;
+        if (n_head == 0 || head->pieces.end[n_head - 1] < head->bytes)
+            head->pieces.end[n_head++] = end < head->bytes ? end : head->bytes;
+    }
+    head->pieces.n = n_head;
+    large_store.n_pieces += n_head + tail->pieces.n - n_before;
+}
+
+extent_t *extent_split(extent_t *extent, size_t head_bytes) {
+    extent_t *tail =
+        extent_new(extent->arena, extent->memory + head_bytes, extent->bytes - head_bytes);
+    tail->state = extent->state;
+    tail->freed_ms = extent->freed_ms;
+    extent->bytes = head_bytes;
+    link_behind(tail, extent);
+    if (extent->state == EXTENT_DIRTY)
+        age_insert(tail, extent);
+    if (extent->pieces.n)
+        split_pieces(extent, tail);
+    return tail;
+}
+
+/* Two neighbours of the same state, in no bin, become one, which is as old as the older. */
+static void join(extent_t *extent, extent_t *next) {
+    if (extent->state == EXTENT_DIRTY) {
+        extent_t *newer = next->freed_ms < extent->freed_ms ? extent : next;
+        extent_t *place = newer->older;
+        extent_age_remove(newer);
+        if (newer == extent) {
+            place = next->older;
+            extent_age_remove(next);
+            age_insert(extent, place);
+            extent->freed_ms = next->freed_ms;
+        }
+    }
+    extent->bytes += next->bytes;
+    unlink_behind(next);
+    extent_drop(next);
+}
+
+void extent_set_free(extent_t *extent, extent_state_t state, uint64_t now_ms) {
+    extent->state = (uint8_t)state;
+    extent->freed_ms = now_ms;
+    if (state == EXTENT_DIRTY)
+        extent_age_append(extent);
+    extent_t *prev = extent->prev, *next = extent->next;
+    if (next && next->state == state) {
+        extent_delist(next);
+        join(extent, next);
+    }
+    if (prev && prev->state == state) {
+        extent_delist(prev);
+        join(prev, extent);
+        extent = prev;
+    }
+    extent_enlist(extent);
+}
+
+void extent_set_taken(extent_t *extent, extent_state_t state) {
+    extent_delist(extent);
+    if (extent->state == EXTENT_DIRTY)
+        extent_age_remove(extent);
+    extent->state = (uint8_t)state;
+}
+
+extent_t *extent_take(extent_t *extent, size_t lead_bytes, size_t bytes, bool *is_zero) {
+    while (lead_bytes >= extent->bytes) {
+        lead_bytes -= extent->bytes;
+        extent = extent->next;
+    }
+    if (lead_bytes) {
+        extent_delist(extent);
+        extent_t *tail = extent_split(extent, lead_bytes);
+        extent_enlist(extent);
+        extent_enlist(tail);
+        extent = tail;
+    }
+    if (extent->bytes > bytes) {
+        extent_delist(extent);
+        extent_enlist(extent_split(extent, bytes));
+        extent_enlist(extent);
+    }
+    *is_zero = extent->state == EXTENT_CLEAN;
+    extent_set_taken(extent, EXTENT_LIVE);
+    if (extent->bytes < bytes)
+        *is_zero &= extent_grow(extent, bytes);
+    return extent;
+}
+
+bool extent_grow(extent_t *extent, size_t bytes) {
+    bool is_zero = true;
+    while (extent->bytes < bytes) {
+        extent_t *next = extent->next;
+        size_t part_bytes = bytes - extent->bytes;
+        is_zero &= next->state == EXTENT_CLEAN;
+        if (next->bytes > part_bytes) { /* the border between the two moves */
+            extent_delist(next);
+            next->memory += part_bytes;
+            next->bytes -= part_bytes;
+            extent_enlist(next);
+        } else {
+            part_bytes = next->bytes;
+            extent_set_taken(next, EXTENT_LIVE);
+            unlink_behind(next);
+            extent_drop(next);
+        }
+        extent->bytes += part_bytes;
+    }
+    return is_zero;
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * large_internal.h - how large objects are kept.  Private to large*.c and their tests.
+ *
+ * An *arena* is an address range that we reserved, accessible from its front:
+ *
+ *        memory                          committed                        bytes
+ *        | extent | extent |  extent ... |          no access yet         |
+ *
+ * An *extent* is a piece of the accessible part.  Its descriptor lies elsewhere, so nothing that a
+ * program writes reaches it.  States:
+ *
+ *        LIVE    a program's object
+ *        DIRTY   free, may be resident; preferred for new objects, since its pages are there
+ *        CLEAN   free, known to be zero: never used, or given back to the system
+ *        BUSY    free, its pages are on their way back to the system (a thread does that, unlocked)
+ *
+ * An arena that holds one object only is a *span*: huge objects have one, and objects that grew,
+ * with room behind them to grow on.  A span whose object was freed may be kept in `cached`.
+ *
+ * A *piece* of a live object is a part whose pages were moved in (vm_move): a kernel mapping of its
+ * own that can never merge with its neighbours.  Pieces come first in an object; the next move has
+ * to take them one by one; when freed, they are renewed, so that free memory holds no pieces.
+ *
+ * Invariants (large_validate has a function for each number):
+ *
+ *  L1  the extents of an arena tile [memory, memory + committed) in address order, are whole pages,
+ *      and their links agree
+ *  L2  no two neighbours are both DIRTY or both CLEAN
+ *  L3  a free extent of an arena that is no span is in the bin of its state and size; bins hold
+ *      nothing else; a bin's bit is set if and only if it is not empty
+ *  L4  the age list holds exactly the DIRTY extents, ordered by freed_ms, and their sum is
+ *      stats.free_dirty_bytes
+ *  L5  the table finds each live extent under its address and holds nothing else; stats.n_objects
+ *      and stats.live_bytes are their number and sum
+ *  L6  every region of an arena belongs to OWNER_LARGE; stats.reserved_bytes is the arenas' sum
+ *  L7  a span in `spans` has a live first extent and no other live one; a span in `cached` has none
+ *  L8  pieces are whole pages in ascending order inside their live object, and n_pieces is their
+ *      number in all
+ *
+ * Everything here is guarded by large_store.lock.
+ */
+#ifndef MHEAP_LARGE_INTERNAL_H
+#define MHEAP_LARGE_INTERNAL_H
+
+#include "large.h"
+#include "lock.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LARGE_ARENA_MIN_BYTES                                                                      \
+    ((size_t)256 << 20) /* first arena; later ones as much as all before */
+#define LARGE_ARENA_MAX_BYTES   ((size_t)1 << 30)
+#define LARGE_SPAN_MIN_BYTES    ((size_t)32 << 20) /* larger objects have a span from the start */
+#define LARGE_GROW_MIN_BYTES    ((size_t)1 << 20) /* growing ones from here on when they must move */
+#define LARGE_GROW_MAX_SPANS    256u              /* so many growing objects may have one */
+#define LARGE_GROW_FACTOR       4u                /* room of such a span, in sizes of its object */
+#define LARGE_COMMIT_MIN_BYTES  ((size_t)1 << 20)
+#define LARGE_COMMIT_MAX_BYTES  ((size_t)64 << 20)
+#define LARGE_DIRTY_MIN_BYTES   ((size_t)32 << 20) /* free dirty memory always allowed */
+#define LARGE_DIRTY_LIVE_SHARE  4u                 /* and this part of the live bytes */
+#define LARGE_MAX_PIECES_IN_ALL 8192u              /* of the 65530 kernel mappings there may be */
+#define LARGE_DECAY_MS          1000u              /* what is free for longer goes back */
+
+typedef enum { EXTENT_LIVE, EXTENT_DIRTY, EXTENT_CLEAN, EXTENT_BUSY } extent_state_t;
+#define LARGE_N_BIN_KINDS 2u /* DIRTY and CLEAN */
+
+#define EXTENT_MAX_PIECES 4u
+
+typedef struct {
+    unsigned n;
+    size_t end[EXTENT_MAX_PIECES]; /* offset of each one's end */
+} large_pieces_t;
+
+typedef struct arena arena_t;
+
+typedef struct extent {
+    char *memory;
+    size_t bytes;
+    arena_t *arena;
+    struct extent *prev, *next;         /* neighbours by address */
+    struct extent *bin_prev, *bin_next; /* of the same bin */
+    struct extent *older, *newer;       /* neighbours on the age list */
+    uint64_t freed_ms;                  /* of what has been free longest in it */
+    uint8_t state;                      /* extent_state_t */
+    large_pieces_t pieces;
+} extent_t;
+
+struct arena {
+    char *memory;
+    size_t bytes, committed;
+    extent_t *first, *last;
+    arena_t *prev, *next; /* in its list */
+    bool is_span;
+};
+
+/* Bins by size in pages: sizes up to 8 have one each, then each power of two has 8. */
+#define LARGE_N_BINS      320u
+#define LARGE_N_BIN_WORDS (LARGE_N_BINS / 64u)
+
+typedef struct {
+    extent_t *bin[LARGE_N_BINS];
+    uint64_t non_empty[LARGE_N_BIN_WORDS];
+} large_bins_t;
+
+typedef struct {
+    lock_t lock;
+    uint32_t n_spans, n_pieces;
+    large_bins_t bins[LARGE_N_BIN_KINDS];
+    extent_t *oldest, *newest;
+    arena_t *arenas, *spans, *cached;
+    arena_t *leaving;           /* unused arenas whose address range is being given up, unlocked */
+    uint64_t no_purge_until_ms; /* the system refused to take pages back: ask again later */
+    large_stats_t stats;
+} large_store_t;
+
+extern large_store_t large_store;
+
+/* Milliseconds of a clock that only goes forward; cheap.  In a file of its own: tests replace it.
+ */
+uint64_t large_clock_ms(void);
+
+/* ---- large_table.c: the live extents by address ---- */
+
+bool large_table_reserve(void); /* room for one more; false without memory */
+void large_table_add(extent_t *extent);
+void large_table_remove(extent_t *extent);
+extent_t *large_table_find(const void *pointer);
+size_t large_table_count(void);
+
+/* ---- large_extent.c: descriptors, bins, the age list ---- */
+
+/* Make sure that so many descriptors can be had; false without memory. */
+bool extent_reserve(unsigned n_descriptors);
+extent_t *extent_new(arena_t *arena, char *memory, size_t bytes); /* reserved before; not linked */
+void extent_drop(extent_t *extent);
+arena_t *extent_new_arena(void); /* an arena's descriptor comes from the same pool, zeroed */
+void extent_drop_arena(arena_t *arena);
+
+unsigned extent_bin(size_t bytes);
+
+static inline bool extent_is_free(const extent_t *extent) {
+    return extent->state == EXTENT_DIRTY || extent->state == EXTENT_CLEAN;
+}
+
+/* Put a free extent into its bin, or take it out.  Its place on the age list is not touched. */
+void extent_enlist(extent_t *extent);
+void extent_delist(extent_t *extent);
+
+/* Put a DIRTY extent at the new end of the age list, or take it off. */
+void extent_age_append(extent_t *extent);
+void extent_age_remove(extent_t *extent);
+
+/* Cut the extent (not in a bin) after head_bytes; returns the tail, of the same state and age, not
+ * in a bin either.  One descriptor is reserved. */
+extent_t *extent_split(extent_t *extent, size_t head_bytes);
+
+/* Make `extent`, LIVE or BUSY, free memory of that state; it melts into equal neighbours. */
+void extent_set_free(extent_t *extent, extent_state_t state, uint64_t now_ms);
+
+/* Make `extent`, free, LIVE or BUSY. */
+void extent_set_taken(extent_t *extent, extent_state_t state);
+
+/* A free extent of that state in which `bytes` aligned to `align` fit, nearly the smallest; or
+ * NULL. */
+extent_t *extent_search(extent_state_t state, size_t bytes, size_t align);
+
+/* Bytes to skip in the memory for an object aligned to `align`. */
+static inline size_t extent_lead_bytes(const extent_t *extent, size_t align) {
+    return -(uintptr_t)extent->memory & (align - 1);
+}
+
+/* Turn `bytes` of the run of free extents that starts with `extent` into a live one, skipping the
+ * first lead_bytes.  The run is long enough; two descriptors are reserved. */
+extent_t *extent_take(extent_t *extent, size_t lead_bytes, size_t bytes, bool *is_zero);
+
+/* Give a live extent up to `bytes` from the run of free extents behind it, which is long enough.
+ * Returns whether all of the new part was CLEAN. */
+bool extent_grow(extent_t *extent, size_t bytes);
+
+/* ---- large_arena.c: address space ---- */
+
+/* Reserve a span (one object) or an arena and add it to its list; NULL without memory.  One
+ * descriptor is reserved. */
+arena_t *arena_new(size_t bytes, size_t align, bool is_span);
+
+/* Make at least `bytes` more at the end accessible: CLEAN.  One descriptor is reserved. */
+bool arena_commit(arena_t *arena, size_t bytes);
+
+static inline size_t arena_room(const arena_t *arena) {
+    return arena->bytes - arena->committed;
+}
+
+bool arena_is_unused(const arena_t *arena); /* neither a live extent nor a busy one */
+
+void arena_push(arena_t **list, arena_t *arena);
+void arena_remove(arena_t **list, arena_t *arena);
+
+/* The arena that `pointer` lies in, of those in use; NULL if none.  O(arenas). */
+arena_t *arena_find(const void *pointer);
+
+/* Give up the address range of an unused arena that was taken off `list`; lets go of the lock for a
+ * time.  False, and it is on the list again, if the system refuses. */
+bool arena_release(arena_t **list, arena_t *arena);
+
+/* In the child of fork: put back what other threads were giving up. */
+void arena_after_fork(void);
+
+/* ---- large_place.c: where a new object goes ---- */
+
+/* A live extent for a new object: in an arena, or in a span with room_bytes to grow on if it is
+ * huge or room_bytes > bytes.  `prefer`: the kind of memory to take first.  NULL without memory. */
+extent_t *large_place(size_t bytes, size_t align, size_t room_bytes, extent_state_t prefer,
+                      bool *is_zero);
+
+/* Make the live extent hold `bytes`, more than now, where it is. */
+bool large_place_grow(extent_t *extent, size_t bytes);
+
+/* ---- large_purge.c ---- */
+
+/* Every operation enters, with the lock, and leaves; within one, the lock may be let go of for a
+ * time. */
+void large_enter(void);
+void large_leave(void);
+void large_lock(void);
+void large_unlock(void);
+
+/* Make a live extent, already forgotten by the table, free.  is_zero: its contents were moved away.
+ */
+void large_release(extent_t *extent, bool is_zero);
+
+/* With the lock held; these let go of it while they wait for the system. */
+void large_purge_as_due(void); /* what is over the budget, and what has been free for long */
+size_t large_purge_older_than(uint64_t freed_ms);
+size_t large_purge_everything(void);
+
+/* ---- large_move.c ---- */
+
+/* Bring the contents of `from` to `to`, a larger live extent: by moving pages where the kernel can
+ * (if may_move), by copying where not.  Without the lock; both belong to the caller.  Sets *pieces
+ * to those that `to` has now.  True if nothing is left in `from` but zeros. */
+bool large_move(const extent_t *from, const extent_t *to, bool may_move, large_pieces_t *pieces);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* MHEAP_LARGE_INTERNAL_H */

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* large_place.c - where a new large object goes, and how one grows where it is. */
+#include "large_internal.h"
+
+#include "owner.h"
+#include "vm.h"
+
+static size_t round_up_to_regions(size_t bytes) {
+    return (bytes + REGION_BYTES - 1) & ~(REGION_BYTES - 1);
+}
+
+/* Bytes of the run of free extents that ends with the arena's accessible part; *first is its start.
+ */
+static size_t free_bytes_at_end(const arena_t *arena, extent_t **first) {
+    size_t bytes = 0;
+    *first = NULL;
+    for (extent_t *extent = arena->last; extent && extent_is_free(extent); extent = extent->prev) {
+        bytes += extent->bytes;
+        *first = extent;
+    }
+    return bytes;
+}
+
+/* At the end of the arena, making more of it accessible. */
+static extent_t *place_at_end(arena_t *arena, size_t bytes, size_t align, bool *is_zero) {
+    extent_t *first;
+    size_t free_bytes = free_bytes_at_end(arena, &first);
+    uintptr_t start = (uintptr_t)arena->memory + arena->committed - free_bytes;
+    size_t lead_bytes = -start & (align - 1);
+    size_t need_bytes = lead_bytes + bytes;
+    if (need_bytes > free_bytes) {
+        size_t more_bytes = need_bytes - free_bytes;
+        if (more_bytes > arena_room(arena) || !arena_commit(arena, more_bytes))
+            return NULL;
+        free_bytes_at_end(arena, &first);
+    }
+    return extent_take(first, lead_bytes, bytes, is_zero);
+}
+
+/* ---- Spans ---- */
+
+static extent_t *place_in_span(arena_t **list, arena_t *span, size_t bytes, bool *is_zero) {
+    if (span->committed < bytes && !arena_commit(span, bytes - span->committed))
+        return NULL;
+    if (list != &large_store.spans) {
+        arena_remove(list, span);
+        arena_push(&large_store.spans, span);
+    }
+    return extent_take(span->first, 0, bytes, is_zero);
+}
+
+static extent_t *place_in_cached_span(size_t bytes, size_t align, bool *is_zero) {
+    arena_t *best = NULL;
+    for (arena_t *span = large_store.cached; span; span = span->next)
+        if (span->bytes >= bytes && ((uintptr_t)span->memory & (align - 1)) == 0 &&
+            (!best || span->bytes < best->bytes) && arena_is_unused(span))
+            best = span;
+    return best ? place_in_span(&large_store.cached, best, bytes, is_zero) : NULL;
+}
+
+static arena_t *new_span(size_t bytes, size_t align, size_t room_bytes) {
+    arena_t *span = arena_new(round_up_to_regions(room_bytes), align, true);
+    if (!span && round_up_to_regions(bytes) < round_up_to_regions(room_bytes))
+        span = arena_new(round_up_to_regions(bytes), align, true);
+    if (!span) /* a limit on address space: only what is needed */
+        span = arena_new(bytes, align, true);
+    return span;
+}
+
+static extent_t *place_in_new_span(size_t bytes, size_t align, size_t room_bytes, bool *is_zero) {
+    arena_t *span = new_span(bytes, align, room_bytes);
+    if (!span)
+        return NULL;
+    extent_t *extent = place_in_span(&large_store.spans, span, bytes, is_zero);
+    if (!extent) {
+        arena_remove(&large_store.spans, span);
+        arena_release(&large_store.cached, span);
+    }
+    return extent;
+}
+
+/* ---- Arenas ---- */
+
+static arena_t *new_arena(size_t bytes, size_t align) {
+    size_t want_bytes = 0;
+    for (const arena_t *arena = large_store.arenas; arena; arena = arena->next)
+        want_bytes += arena->bytes;
+    if (want_bytes < LARGE_ARENA_MIN_BYTES)
+        want_bytes = LARGE_ARENA_MIN_BYTES;
+    if (want_bytes > LARGE_ARENA_MAX_BYTES)
+        want_bytes = LARGE_ARENA_MAX_BYTES;
+    for (; want_bytes >= REGION_BYTES && want_bytes >= bytes; want_bytes /= 2) {
+        arena_t *arena = arena_new(want_bytes & ~(REGION_BYTES - 1), align, false);
+        if (arena)
+            return arena;
+    }
+    return arena_new(bytes, align, false);
+}
+
+static extent_t *place_in_arena(size_t bytes, size_t align, extent_state_t prefer, bool *is_zero) {
+    extent_state_t other = prefer == EXTENT_DIRTY ? EXTENT_CLEAN : EXTENT_DIRTY;
+    extent_t *extent = extent_search(prefer, bytes, align);
+    if (!extent)
+        extent = extent_search(other, bytes, align);
+    if (extent)
+        return extent_take(extent, extent_lead_bytes(extent, align), bytes, is_zero);
+    for (arena_t *arena = large_store.arenas; arena; arena = arena->next)
+        if ((extent = place_at_end(arena, bytes, align, is_zero)))
+            return extent;
+    arena_t *arena = new_arena(bytes, align);
+    return arena ? place_at_end(arena, bytes, align, is_zero) : NULL;
+}
+
+/* Descriptors for an arena with an extent that is cut in three, and the table's entry. */
+static bool reserve(void) {
+    return extent_reserve(4) && large_table_reserve();
+}
+
+extent_t *large_place(size_t bytes, size_t align, size_t room_bytes, extent_state_t prefer,
+                      bool *is_zero) {
+    if (!reserve())
+        return NULL;
+    if (bytes > LARGE_SPAN_MIN_BYTES || align > REGION_BYTES || room_bytes > bytes) {
+        extent_t *extent = place_in_cached_span(bytes, align, is_zero);
+        if (!extent)
+            extent = place_in_new_span(bytes, align, room_bytes, is_zero);
+        if (extent)
+            return extent;
+        if (!reserve()) /* the lock may have been free for a time */
+            return NULL;
+    }
+    return place_in_arena(bytes, align, prefer, is_zero);
+}
+
+bool large_place_grow(extent_t *extent, size_t bytes) {
+    size_t have_bytes = extent->bytes;
+    const extent_t *next = extent->next;
+    for (; next && extent_is_free(next) && have_bytes < bytes; next = next->next)
+        have_bytes += next->bytes;
+    if (have_bytes < bytes) {
+        arena_t *arena = extent->arena;
+        size_t more_bytes = bytes - have_bytes;
+        if (next || more_bytes > arena_room(arena) || !extent_reserve(1) ||
+            !arena_commit(arena, more_bytes))
+            return false;
+    }
+    extent_grow(extent, bytes);
+    return true;
+}
