@@ -29,8 +29,10 @@ static void *get(size_t bytes, size_t align, bool *is_zero) {
     return heap_refill(heap, size_class_of(bytes), is_zero);
 }
 
+#define CALLER __builtin_return_address(0)
+
 /* Try; if there is no memory, collect what all heaps have free, and try again. */
-static void *allocate(size_t bytes, size_t align, bool *is_zero) {
+static void *allocate(size_t bytes, size_t align, bool *is_zero, void *caller) {
     *is_zero = false;
     if (unlikely(bytes > PTRDIFF_MAX || align > PTRDIFF_MAX - bytes)) {
         errno = ENOMEM;
@@ -46,13 +48,13 @@ static void *allocate(size_t bytes, size_t align, bool *is_zero) {
         return NULL;
     }
     block->link = 0; /* what was there may be a link from an earlier life */
-    observe_allocated(block, bytes);
+    observe_allocated(block, bytes, caller);
     return block;
 }
 
 void *heap_malloc_slow(size_t bytes) {
     bool is_zero;
-    return allocate(bytes, 16, &is_zero);
+    return allocate(bytes, 16, &is_zero, CALLER);
 }
 
 void *heap_malloc(size_t bytes) {
@@ -71,7 +73,8 @@ void *heap_calloc(size_t n, size_t bytes) {
         errno = ENOMEM;
         return NULL;
     }
-    void *pointer = list_has_block(total) ? fast_malloc(total) : allocate(total, 16, &is_zero);
+    void *pointer =
+        list_has_block(total) ? fast_malloc(total) : allocate(total, 16, &is_zero, CALLER);
     if (pointer && !is_zero)
         memset(pointer, 0, total);
     return pointer;
@@ -95,7 +98,7 @@ void *heap_memalign(size_t align, size_t bytes) {
     if (align <= 16)
         return fast_malloc(bytes);
     void *pointer = align <= SMALL_MAX_BYTES ? memalign_small(align, bytes) : NULL;
-    return pointer ? pointer : allocate(bytes, align, &is_zero);
+    return pointer ? pointer : allocate(bytes, align, &is_zero, CALLER);
 }
 
 /* ---- Freeing ---- */
@@ -229,7 +232,7 @@ void *heap_realloc(void *pointer, size_t bytes) {
     else if (!resize_in_place(pointer, &object, bytes))
         return move_object(pointer, &object, bytes);
     if (resized)
-        observe_resized(pointer, resized, bytes);
+        observe_resized(pointer, resized, bytes, CALLER);
     return resized;
 }
 

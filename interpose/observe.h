@@ -12,12 +12,13 @@
 
 extern bool observe_is_on; /* set by observe_start, while there is one thread */
 
-void observe_allocated_slow(void *pointer, size_t bytes);
+/* `caller` is the return address of the outermost function of ours, where the trace begins. */
+void observe_allocated_slow(void *pointer, size_t bytes, void *caller);
 void observe_freed_slow(void *pointer);
 
-static inline void observe_allocated(void *pointer, size_t bytes) {
+static inline void observe_allocated(void *pointer, size_t bytes, void *caller) {
     if (__builtin_expect(observe_is_on, 0))
-        observe_allocated_slow(pointer, bytes);
+        observe_allocated_slow(pointer, bytes, caller);
 }
 
 static inline void observe_freed(void *pointer) {
@@ -25,9 +26,9 @@ static inline void observe_freed(void *pointer) {
         observe_freed_slow(pointer);
 }
 
-static inline void observe_resized(void *from, void *to, size_t bytes) {
+static inline void observe_resized(void *from, void *to, size_t bytes, void *caller) {
     observe_freed(from);
-    observe_allocated(to, bytes);
+    observe_allocated(to, bytes, caller);
 }
 
 bool observe_wants_slow_mode(void);

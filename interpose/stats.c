@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include "stats.h"
+
+#include <string.h>
+
+#include "fatal.h"
+#include "heaps.h"
+#include "mheap_internal.h"
+
+/* ---- Counting ---- */
+
+/* The run's tile was counted as one live element; share it out. */
+static void add_run(stats_t *stats, const run_t *run) {
+    uint64_t bytes = size_class_bytes(run->size_class);
+    uint64_t n_out = (uint64_t)run->n_carved - run->n_free;
+    uint64_t n_in = (uint64_t)run_capacity[run->size_class] - n_out;
+    stats->n_runs++;
+    stats->n_objects += n_out - 1;
+    stats->live_bytes -= RUN_BYTES - n_out * bytes;
+    stats->free_bytes += n_in * bytes;
+    stats->overhead_bytes += RUN_BYTES - (n_out + n_in) * bytes;
+}
+
+static void add_region(stats_t *stats, region_t *region) {
+    mheap_t *h = region_mheap(region);
+    mheap_usage_t usage;
+    mheap_usage(region_vector(region), &usage);
+    stats->n_mheaps++;
+    stats->reserved_bytes += REGION_HEADER_BYTES + h->max_len;
+    stats->accessible_bytes += REGION_HEADER_BYTES + h->accessible_len;
+    stats->n_objects += usage.object_count;
+    stats->live_bytes += usage.bytes_used;
+    stats->free_bytes += usage.bytes_free + (h->accessible_len - h->len);
+    stats->overhead_bytes += REGION_HEADER_BYTES + h->len - usage.bytes_used - usage.bytes_free;
+    stats->dirty_bytes += mheap_dirty_bytes(h);
+    for (unsigned tile = 0; tile < N_REGION_TILES; tile++)
+        if (region->tile_class[tile] != TILE_ELEMENTS)
+            add_run(stats, &region->runs[tile]);
+}
+
+/* Blocks in lists look live to their runs and mheaps. */
+static void add_lists(stats_t *stats, thread_heap_t *heap) {
+    uint64_t bytes = atomic_load_explicit(&heap->inbox_bytes, memory_order_relaxed);
+    uint64_t n_objects = 0;
+    for (unsigned c = 0; c < N_CLASSES; c++) {
+        int32_t n = heap->list[c].limit - heap->list[c].credit;
+        n = n > 0 && heap->list[c].head ? n : 0;
+        n_objects += (uint64_t)n;
+        bytes += (uint64_t)n * size_class_bytes(c);
+    }
+    for (unsigned i = 0; i < N_REMOTE_BATCHES; i++) {
+        bytes += heap->remote[i].n_bytes;
+        n_objects += heap->remote[i].n_blocks;
+    }
+    bytes = bytes < stats->live_bytes ? bytes : stats->live_bytes;
+    stats->n_objects -= n_objects < stats->n_objects ? n_objects : stats->n_objects;
+    stats->live_bytes -= bytes;
+    stats->listed_bytes += bytes;
+}
+
+static void add_counts(heap_counts_t *sum, const heap_counts_t *counts) {
+    uint64_t *to = (uint64_t *)sum;
+    const uint64_t *from = (const uint64_t *)counts;
+    for (size_t i = 0; i < sizeof *sum / sizeof *to; i++)
+        to[i] += from[i];
+}
+
+void stats_add_heap(stats_t *stats, thread_heap_t *heap) {
+    stats->n_heaps++;
+    for (uint32_t i = 0; i < heap->n_mheaps; i++)
+        add_region(stats, heap->mheaps[i].region);
+    add_lists(stats, heap);
+    add_counts(&stats->counts, &heap->counts);
+}
+
+static void visit_heap(void *stats, thread_heap_t *heap) {
+    stats_add_heap(stats, heap);
+}
+
+void stats_collect(stats_t *stats) {
+    memset(stats, 0, sizeof *stats);
+    heap_foreach(visit_heap, stats);
+    large_stats(&stats->large);
+}
+
+/* ---- Printing ---- */
+
+static void print_number(int file_descriptor, const char *name, uint64_t number) {
+    line_t line = {.n_bytes = 0};
+    line_text(&line, "libmheap:   ");
+    line_text(&line, name);
+    while (line.n_bytes < 48)
+        line_text(&line, " ");
+    line_decimal(&line, number);
+    line_write(&line, file_descriptor);
+}
+
+void stats_print(int file_descriptor) {
+    stats_t s;
+    line_t line = {.n_bytes = 0};
+    stats_collect(&s);
+    line_text(&line, "libmheap: statistics (bytes unless said otherwise)");
+    line_write(&line, file_descriptor);
+    const struct {
+        const char *name;
+        uint64_t number;
+    } rows[] = {
+        {"live", s.live_bytes + s.large.live_bytes},
+        {"live objects (number)", s.n_objects + s.large.n_objects},
+        {"in thread heaps: live", s.live_bytes},
+        {"in thread heaps: ready in lists", s.listed_bytes},
+        {"in thread heaps: free", s.free_bytes},
+        {"in thread heaps: free, dirty", s.dirty_bytes},
+        {"in thread heaps: overhead", s.overhead_bytes},
+        {"in thread heaps: accessible", s.accessible_bytes},
+        {"thread heaps (number)", s.n_heaps},
+        {"mheaps (number)", s.n_mheaps},
+        {"runs (number)", s.n_runs},
+        {"large: live", s.large.live_bytes},
+        {"large: free, kept", s.large.free_dirty_bytes},
+        {"large: live objects (number)", s.large.n_objects},
+        {"large: allocations so far (number)", s.large.n_allocs},
+        {"reserved address space", s.reserved_bytes + s.large.reserved_bytes},
+        {"refills (number)", s.counts.n_refills},
+        {"flushes (number)", s.counts.n_flushes},
+        {"batches freed by other threads (number)", s.counts.n_remote_batches},
+        {"blocks freed by other threads (number)", s.counts.n_inbox_blocks},
+        {"heaps adopted (number)", s.counts.n_adoptions},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        print_number(file_descriptor, rows[i].name, rows[i].number);
+}
