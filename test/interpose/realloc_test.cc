@@ -135,7 +135,8 @@ TEST(Realloc, ReallocarrayKeepsContents) {
 
 // The same size again, or a little less, is no reason to move.
 TEST(Realloc, ToItsUsableSizeStays) {
-    for (size_t size : edge_sizes(2 * MiB)) {
+    // glibc moves a mapped object that fills its last page.
+    for (size_t size : edge_sizes(kStandIn ? 100 * KiB : 2 * MiB)) {
         void *object = malloc(size);
         uintptr_t address = reinterpret_cast<uintptr_t>(object);
         void *again = realloc(object, std::max<size_t>(malloc_usable_size(object), 1));

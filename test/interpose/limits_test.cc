@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+// Memory runs out: RLIMIT_AS, RLIMIT_DATA, too many mappings.  malloc says NULL and ENOMEM, gives
+// most of what there is before, and goes on working when something has been freed.
+#include "support.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+
+#include <cerrno>
+#include <fstream>
+
+using namespace interpose;
+
+namespace {
+
+struct Limit {
+    const char *name;
+    int resource;
+    size_t limit_bytes;
+    size_t object_bytes;
+    int n_threads;
+};
+
+void PrintTo(const Limit &limit, std::ostream *stream) {
+    *stream << limit.n_threads << " threads, objects of " << limit.object_bytes << " bytes, "
+            << limit.name << " of " << limit.limit_bytes / MiB << " MiB";
+}
+
+class Limits : public testing::TestWithParam<Limit> {};
+
+std::vector<Limit> all_limits() {
+    std::vector<Limit> limits;
+    for (size_t megabytes : {128, 160, 192, 256, 500})
+        for (size_t object_bytes : {16ul, 1000ul, 5000ul, 100 * KiB, 600 * KiB, 3 * MiB, 20 * MiB})
+            if (megabytes <= 160 || object_bytes > 10000) // millions of small ones take long
+                limits.push_back({"RLIMIT_AS", RLIMIT_AS, megabytes * MiB, object_bytes, 1});
+    for (size_t object_bytes : {100ul, 20000ul, 2 * MiB}) {
+        limits.push_back({"RLIMIT_AS", RLIMIT_AS, 500 * MiB, object_bytes, 4});
+        limits.push_back({"RLIMIT_DATA", RLIMIT_DATA, 64 * MiB, object_bytes, 1});
+        limits.push_back({"RLIMIT_DATA", RLIMIT_DATA, 200 * MiB, object_bytes, 4});
+    }
+    return limits;
+}
+
+std::string test_name(const testing::TestParamInfo<Limit> &info) {
+    return std::string(info.param.name) + "_" + std::to_string(info.param.limit_bytes / MiB) +
+           "MiB_" + std::to_string(info.param.object_bytes) + "B_" +
+           std::to_string(info.param.n_threads) + "threads";
+}
+
+size_t n_mappings() {
+    std::ifstream maps("/proc/self/maps");
+    size_t n_lines = 0;
+    for (std::string line; std::getline(maps, line);)
+        n_lines++;
+    return n_lines;
+}
+
+} // namespace
+
+// The program takes all there is, three times over, and prints how many bytes it got at least.
+TEST_P(Limits, RunsOutAndGoesOn) {
+    const Limit &limit = GetParam();
+    Outcome outcome =
+        run_program({{"eat", std::to_string(limit.object_bytes), std::to_string(limit.n_threads)},
+                     {},
+                     {{limit.resource, limit.limit_bytes}}});
+    ASSERT_TRUE(outcome.succeeded()) << outcome;
+    // Threads' stacks take 8 MiB of address space each; a size class may round up by a quarter.
+    size_t own = 16 * MiB + (limit.n_threads > 1 ? limit.n_threads * 8 * MiB : 0);
+    EXPECT_GE(std::stoul(outcome.out), (limit.limit_bytes - own) / 2) << outcome;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Limits, testing::ValuesIn(all_limits()), test_name);
+
+// A limit set while the program runs, as shells and daemons do, below what is used already.
+TEST(LimitSetLate, MallocFailsAndWhatIsThereStaysUsable) {
+    Outcome outcome = run_in_child([] {
+        std::vector<void *> objects;
+        for (int i = 0; i < 1000; i++) {
+            objects.push_back(malloc(10000));
+            fill_pattern(objects.back(), 10000, i);
+        }
+        rlimit none = {MiB, MiB};
+        require(setrlimit(RLIMIT_AS, &none) == 0, "RLIMIT_AS set");
+        errno = 0;
+        require(malloc(100 * MiB) == nullptr && errno == ENOMEM, "malloc fails with ENOMEM");
+        require(realloc(objects[0], 100 * MiB) == nullptr, "realloc fails");
+        require(calloc(100, MiB) == nullptr, "calloc fails");
+        require(memalign(4 * MiB, 100 * MiB) == nullptr, "memalign fails");
+        for (int i = 0; i < 1000; i++) {
+            require(has_pattern(objects[i], 10000, i), "what was there is intact");
+            free(objects[i]);
+        }
+        for (int i = 0; i < 500; i++) {
+            objects[i] = malloc(10000);
+            require(objects[i] != nullptr, "what was freed can be had again");
+        }
+    });
+    EXPECT_TRUE(outcome.succeeded()) << outcome;
+}
+
+// The kernel allows 65530 mappings: they may not grow with the objects.
+TEST(Mappings, StayFewWithManyLargeObjects) {
+    SKIP_UNDER_STAND_IN("glibc has a mapping for each");
+    size_t before = n_mappings();
+    std::vector<void *> objects(20000);
+    for (void *&object : objects) {
+        object = malloc(600 * KiB);
+        ASSERT_NE(object, nullptr);
+    }
+    for (size_t i = 0; i < objects.size(); i += 2)
+        free(objects[i]);
+    EXPECT_LT(n_mappings(), before + 2000);
+    for (size_t i = 1; i < objects.size(); i += 2)
+        free(objects[i]);
+}
+
+TEST(Mappings, StayFewWhenPagesAreGivenBack) {
+    size_t before = n_mappings();
+    std::vector<void *> objects(200000);
+    for (size_t i = 0; i < objects.size(); i++) {
+        objects[i] = malloc(i % 20 ? 1000 : 20000);
+        ASSERT_NE(objects[i], nullptr);
+        memset(objects[i], 1, 1000);
+    }
+    Random random(1);
+    for (void *&object : objects)
+        if (random.below(16)) {
+            free(object);
+            object = nullptr;
+        }
+    malloc_trim(0);
+    EXPECT_LT(n_mappings(), before + 500);
+    for (void *object : objects)
+        free(object);
+}
