@@ -28,12 +28,13 @@ static const char *reason(const mheap_t *h, mheap_uoffset_t uoffset) {
         return "not the start of an object: behind the last one (already free?)";
 
     const mheap_elt_t *e = elt_at(h, uoffset), *holder = elt_holding(h, uoffset);
-    if (holder && (holder->is_free || holder->is_cached))
-        return holder == e || e->is_free ? "already free (double free)"
-                                         : "not the start of an object: inside a free one "
-                                           "(already free?)";
-    if (holder && holder != e)
-        return "not the start of an object";
+    if (holder && holder != e) {
+        if (!holder->is_free && !holder->is_cached)
+            return "not the start of an object";
+        if (e->is_free) /* what mheap_release_elt leaves in a tag that it merges */
+            return "already free (double free)";
+        return "not the start of an object: inside a free one (already free?)";
+    }
     if (!elt_agrees_with_prev(h, e))
         return "boundary tag before the object is damaged (overflow of the object before it?)";
     if (e->is_free || e->is_cached)
