@@ -18,7 +18,8 @@ static void *allocate(uint64_t random, size_t size) {
     } else {
         PERF_CHECK(posix_memalign(&object, align, size) == 0);
     }
-    PERF_CHECK(object != NULL && (uintptr_t)object % align == 0);
+    PERF_CHECK(object != NULL);
+    PERF_CHECK((uintptr_t)object % align == 0);
     return object;
 }
 

@@ -45,10 +45,13 @@ static void print_samples(void) {
 
 /* ---- The program's life ------------------------------------------------------------------ */
 
+#define MEAN_BYTES_MIN 200 /* tables are for no smaller objects than these on average */
+
 static uint64_t fill(void **objects, uint64_t bytes_wanted, perf_sizes_t *sizes) {
     uint64_t n = 0;
     for (uint64_t bytes = 0; bytes < bytes_wanted; n++) {
         size_t size = perf_next_size(sizes);
+        PERF_CHECK(n < bytes_wanted / MEAN_BYTES_MIN);
         objects[n] = malloc(size);
         perf_fill(objects[n], size, n);
         bytes += size;
@@ -96,11 +99,10 @@ int main(int argc, char **argv) {
     const perf_option_t options[] = {{"--lull", &lull_tenths, NULL},
                                      {"--megabytes", &megabytes, NULL}};
     PERF_INIT(argc, argv, "timeline", options);
-    uint64_t n_max = (megabytes << 20) / 32 + 1;
-    void **objects = perf_table(n_max * sizeof *objects);
+    void **objects = perf_table((megabytes << 20) / MEAN_BYTES_MIN * sizeof *objects);
     perf_sizes_t *small = perf_sizes("32-512", 0), *larger[N_THREADS];
     for (unsigned i = 0; i < N_THREADS; i++) {
-        tables[i] = perf_table((megabytes << 20) / N_THREADS / 1024 * sizeof(void *));
+        tables[i] = perf_table((megabytes << 20) / N_THREADS / MEAN_BYTES_MIN * sizeof(void *));
         larger[i] = perf_sizes("medium", i);
     }
     n_samples_max = (lull_tenths * 3 + 600) * 2;
