@@ -6,10 +6,11 @@ import shutil
 import subprocess
 
 
-COLOURS = ["#1f4fa0", "#999999", "#d9822b", "#3a9a5b", "#b8403a", "#8a63b0", "#6b5a4d", "#d170b0",
-           "#2aa7b8", "#b5b52a"]
+COLOURS = {"libmheap": "#1f4fa0", "glibc": "#999999", "jemalloc": "#d9822b", "mimalloc": "#3a9a5b",
+           "tcmalloc": "#b8403a", "tbbmalloc": "#8a63b0"}
+MORE_COLOURS = ["#2aa7b8", "#d170b0", "#6b5a4d", "#b5b52a", "#444444"]
 PANEL = 15   # workloads side by side in one panel of a bar chart
-CLIP = 2.5   # bars end here; what is longer has its figure written on it
+CLIP = 2.5   # bars end here; longer ones have their figure on them
 FONT = "DejaVu Sans,11"
 
 
@@ -27,7 +28,10 @@ def _block(name, rows):
 
 
 def _colour(allocators, allocator):
-    return COLOURS[allocators.index(allocator) % len(COLOURS)]
+    others = [a.name for a in allocators if a.name not in COLOURS]
+    if allocator.name in COLOURS:
+        return COLOURS[allocator.name]
+    return MORE_COLOURS[others.index(allocator.name) % len(MORE_COLOURS)]
 
 
 def _gnuplot(script, path):
@@ -77,7 +81,7 @@ set datafile separator "\\t"
                     at = x + (i - (len(shown) - 1) / 2) / (len(shown) + 1)
                     script += (f"set label '{value:.1f}' at {at:.3f},{CLIP - .05} rotate by 90 right "
                                "font ',8' front tc rgb 'white'\n")
-        script += f"set xrange [-0.7:{len(panel) - 0.3}]\n"
+        script += f"set xrange [-0.7:{len(panels[0]) - 0.3}]\n"
         plots = [f"$P{number} using {i + 2}:xtic(1) title '{a.name}' lc rgb "
                  f"'{_colour(records.allocators, a)}'" for i, a in enumerate(shown)]
         plots.append("1 with lines lc rgb '#000000' dt 2 title 'glibc'")
@@ -144,7 +148,10 @@ def burst(records, path, form):
     for workload in [w for w in records.workloads() if w.name.startswith("burst-")]:
         values = [next((m for m in (records.median(workload, a, f) for f in figures)
                         if m is not None), None) for a in records.allocators]
-        rows.append([workload.name, *(None if v is None else max(v, 0) / 1024 for v in values)])
+        needed = max((records.median(workload, a, "live_pages_kb") or 0
+                      for a in records.allocators), default=0)
+        rows.append([workload.name, *(None if v is None else max(v, 0) / 1024 for v in values),
+                     needed / 1024])
     if not rows:
         return None
     script = _terminal(form, 1000, 450) + """
@@ -160,6 +167,7 @@ set datafile separator "\\t"
 """ + _block("B", [[r[0], *map(_number, r[1:])] for r in rows])
     plots = [f"$B using {i + 2}:xtic(1) title '{a.name}' lc rgb '{_colour(records.allocators, a)}'"
              for i, a in enumerate(records.allocators)]
+    plots.append(f"$B using {len(plots) + 2}:xtic(1) title 'pages of live objects' lc rgb '#000000'")
     return _gnuplot(script + "plot " + ", \\\n  ".join(plots) + "\n", path)
 
 
