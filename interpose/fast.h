@@ -45,13 +45,13 @@ static inline void *fast_malloc(size_t bytes) {
  * being free already, and the slow path decides. */
 static inline void fast_push(thread_heap_t *heap, unsigned size_class, block_t *block) {
     block_list_t *list = &heap->list[size_class];
-    if (unlikely(block_link_is_plausible(block_decode(block, heap->key))) ||
-        unlikely(list->credit <= 0)) {
-        heap_free_slow(block);
-        return;
-    }
-    list->credit--;
-    block_link(block, list->head, heap->key);
+    uintptr_t mask = block_mask(block, heap->key);
+    if (unlikely(block_link_is_plausible(block_decode_with(mask, block->link))))
+        return heap_free_slow(block);
+    if (unlikely(--list->credit < 0))
+        return heap_free_slow(block);
+    block->link = block_encode_with(mask, list->head);
+    atomic_signal_fence(memory_order_seq_cst); /* a fork's child may see us between two stores */
     list->head = block;
 }
 
@@ -67,7 +67,10 @@ static inline void fast_free_element(thread_heap_t *heap, region_t *region, void
                  n_words > MEDIUM_MAX_BYTES / MHEAP_WORD_BYTES + 1 ||
                  !elt_agrees_with_next(h, e)))
         return heap_free_slow(pointer);
-    fast_push(heap, size_class_within((size_t)n_words * MHEAP_WORD_BYTES), pointer);
+    unsigned size_class = size_class_within((size_t)n_words * MHEAP_WORD_BYTES);
+    if (unlikely(!thread_heap_wants_element(heap, size_class)))
+        return heap_free_slow(pointer);
+    fast_push(heap, size_class, pointer);
 }
 
 static inline void fast_free(void *pointer) {
@@ -77,14 +80,15 @@ static inline void fast_free(void *pointer) {
         return heap_free_slow(pointer);
     if (unlikely(atomic_load_explicit(&region_owner[index], memory_order_relaxed) !=
                  heap->fast_id))
-        return heap_free_slow(pointer); /* NULL, too */
+        return heap_free_other(pointer); /* NULL, too */
     region_t *region = region_of(pointer);
     unsigned tile_class = region_tile_class(region, pointer);
-    if (unlikely(tile_class == TILE_ELEMENTS))
-        return fast_free_element(heap, region, pointer);
-    uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
-    if (unlikely(!run_offset_is_block(offset, tile_class)))
+    /* No offset is a block's in a tile of elements: one test for both. */
+    if (unlikely(!run_offset_is_block((uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1)), tile_class))) {
+        if (tile_class == TILE_ELEMENTS)
+            return fast_free_element(heap, region, pointer);
         return heap_free_slow(pointer);
+    }
     fast_push(heap, tile_class, pointer);
 }
 

@@ -5,10 +5,8 @@
 #include "heap_elements.h"
 #include "heaps.h"
 #include "large.h"
+#include "mheap_internal.h"
 #include "remote.h"
-
-/* Objects of a class that are elements before it gets runs. */
-#define N_COLD_OBJECTS 12u
 
 /* A list's bound in bytes: at first, and at most after it has shown to be worth more. */
 #define LIST_FIRST_BYTES  ((size_t)16 << 10)
@@ -189,17 +187,39 @@ void heap_put_now(thread_heap_t *heap, void *pointer) {
 
 /* ---- Whole heaps ---- */
 
+/* Blocks that came home go on the owner's own lists while there is room: they are wanted again. */
+static bool take_to_list(thread_heap_t *heap, block_t *block) {
+    region_t *region = region_of(block);
+    unsigned size_class = region_tile_class(region, block);
+    if (size_class == TILE_ELEMENTS) {
+        mheap_elt_t *e = elt_at(region_mheap(region), region_uoffset(region, block));
+        size_class = size_class_within(elt_n_bytes(e));
+        if (!thread_heap_wants_element(heap, size_class))
+            return false;
+    }
+    block_list_t *list = &heap->list[size_class];
+    if (list->credit <= 0)
+        return false;
+    list->credit--;
+    block_link(block, list->head, heap->key);
+    atomic_signal_fence(memory_order_seq_cst); /* for fork, as in free_to_own_list */
+    list->head = block;
+    return true;
+}
+
 void heap_take_inbox(thread_heap_t *heap) {
     block_t *block = remote_take_inbox(heap);
     if (!block)
         return;
     heap->counts.n_inbox_takes++;
+    bool is_own = heap == self_heap && heap->fast_id == heap->id;
     while (block) {
         uintptr_t next = block_decode(block, heap->key);
         if (__builtin_expect(!block_link_is_plausible(next), 0))
             fatal("free", block, "a free block was written to (write after free)");
         heap->counts.n_inbox_blocks++;
-        heap_put(heap, block);
+        if (!is_own || !take_to_list(heap, block))
+            heap_put(heap, block);
         block = (block_t *)next;
     }
     heap_purge_if_due(heap);

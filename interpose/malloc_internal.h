@@ -24,5 +24,6 @@ size_t heap_usable_bytes(void *pointer, const char *function);
 /* Slow paths of the inline functions in fast.h. */
 void *heap_malloc_slow(size_t bytes);
 void heap_free_slow(void *pointer);
+void heap_free_other(void *pointer); /* not of the calling thread's heap, or NULL */
 
 #endif /* MHEAP_MALLOC_INTERNAL_H */

@@ -105,7 +105,7 @@ void *heap_memalign(size_t align, size_t bytes) {
 
 static void free_to_own_list(thread_heap_t *heap, block_t *block, unsigned size_class) {
     block_list_t *list = &heap->list[size_class];
-    if (list->credit <= 0)
+    if (list->credit < 0) /* fast_push has taken it */
         heap_flush(heap, size_class);
     list->credit--;
     block_link(block, list->head, heap->key);
@@ -120,7 +120,9 @@ static void free_block(void *pointer, const object_t *object) {
         remote_free_now(pointer, object->owner, object->bytes);
     else if (object->owner != heap->id)
         remote_free(heap, pointer, object->owner, object->bytes);
-    else if (heap->fast_id != heap->id)
+    else if (heap->fast_id != heap->id ||
+             (object->kind == OBJECT_ELEMENT &&
+              !thread_heap_wants_element(heap, object->size_class)))
         heap_put_now(heap, pointer);
     else
         free_to_own_list(heap, pointer, object->size_class);
@@ -151,6 +153,20 @@ void heap_free_slow(void *pointer) {
         return;
     object_t object = object_at(pointer);
     free_object(pointer, &object, "free");
+}
+
+/* A block of a run of another thread's heap, checked as in fast_free. */
+void heap_free_other(void *pointer) {
+    thread_heap_t *heap = self_heap;
+    owner_id_t owner = owner_of(pointer);
+    if (unlikely(owner == OWNER_NONE || owner > OWNER_HEAP_MAX || heap->fast_id == OWNER_NOT_SELF))
+        return heap_free_slow(pointer);
+    unsigned tile_class = region_tile_class(region_of(pointer), pointer);
+    uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
+    if (unlikely(tile_class >= N_SMALL_CLASSES || !run_offset_is_block(offset, tile_class) ||
+                 block_link_is_plausible(block_decode(pointer, heap->key))))
+        return heap_free_slow(pointer);
+    remote_free(heap, pointer, owner, size_class_bytes(tile_class));
 }
 
 void heap_free(void *pointer) {

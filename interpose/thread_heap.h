@@ -56,6 +56,9 @@ typedef struct {
 
 #define N_INLINE_MHEAPS 8u
 
+/* Objects of a small class that are elements before it counts as hot and gets runs. */
+#define N_COLD_OBJECTS 12u
+
 typedef struct {
     uint64_t n_refills, n_flushes, n_remote_batches, n_inbox_takes, n_inbox_blocks;
     uint64_t n_runs_made, n_runs_released, n_elements_made, n_elements_released;
@@ -76,7 +79,8 @@ typedef struct thread_heap {
     heap_mheap_t *mheaps;    /* inline_mheaps, or a mapping once there are more */
     heap_mheap_t inline_mheaps[N_INLINE_MHEAPS];
     uint32_t partial_run[N_SMALL_CLASSES]; /* first run with free or uncarved blocks, tile number */
-    uint8_t n_cold[N_SMALL_CLASSES];       /* elements handed out while the class was cold */
+    uint8_t n_cold[N_SMALL_CLASSES];       /* elements handed out while the class was cold; the
+                                              owner, who alone writes it, reads it unlocked */
     heap_counts_t counts;
 
     /* shared part, on a line of its own: the inbox is written by other threads */
@@ -84,5 +88,11 @@ typedef struct thread_heap {
     _Atomic uint64_t inbox_bytes;
     pthread_mutex_t alive;
 } thread_heap_t;
+
+/* Elements of a hot class are not kept in its list when freed: they are slower to free than blocks of
+ * a run, and would go round for ever. */
+static inline bool thread_heap_wants_element(const thread_heap_t *heap, unsigned size_class) {
+    return size_class >= N_SMALL_CLASSES || heap->n_cold[size_class] < N_COLD_OBJECTS;
+}
 
 #endif /* MHEAP_THREAD_HEAP_H */

@@ -13,7 +13,7 @@
 #define RECIPROCAL(bytes) (uint32_t)(UINT32_MAX / (bytes) + 1u),
 #define CAPACITY(bytes)   (uint16_t)(RUN_BYTES / (bytes)),
 
-const uint32_t run_reciprocal[N_SMALL_CLASSES] = {EACH_CLASS(RECIPROCAL)};
+const uint32_t run_reciprocal[256] = {EACH_CLASS(RECIPROCAL)};
 const uint16_t run_capacity[N_SMALL_CLASSES] = {EACH_CLASS(CAPACITY)};
 
 void run_init(run_t *run, unsigned size_class) {

@@ -37,7 +37,7 @@ _Static_assert(sizeof(run_t) == 32, "dense table in the region header");
 
 /* For n < 2^16: n is a multiple of d exactly if (uint32_t)(n * run_reciprocal[d]) is less than
  * it: Lemire, Kaser, Kurz, "Faster remainder by direct computation", 2019. */
-extern const uint32_t run_reciprocal[N_SMALL_CLASSES];
+extern const uint32_t run_reciprocal[256]; /* by tile class: 0, which no number is less than, if not a run's */
 extern const uint16_t run_capacity[N_SMALL_CLASSES]; /* blocks in a run */
 
 static inline bool run_offset_is_block(uint32_t offset, unsigned size_class) {
