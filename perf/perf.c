@@ -196,7 +196,7 @@ void perf_metric(const char *name, double value) {
 void perf_report(uint64_t ops) {
     char line[4096];
     int n = snprintf(line, sizeof line,
-                     "perf workload=%s params=%s seconds=%.6f ops=%llu user=%.3f sys=%.3f "
+                     "perf workload=%s params=%s seconds=%.6f ops=%llu user=%.6f sys=%.6f "
                      "peak_rss_kb=%llu minor_faults=%ld major_faults=%ld%s\n",
                      run.workload, run.params, (double)run.measured_ns * 1e-9,
                      (unsigned long long)ops,

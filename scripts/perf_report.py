@@ -12,10 +12,11 @@ import perf_suite
 
 
 class Records:
-    """All runs: one row a run, with medians over the good ones."""
+    """All runs: one row a run, with medians (or whatever `take` is) over the good ones."""
 
-    def __init__(self, allocators):
+    def __init__(self, allocators, take=statistics.median):
         self.allocators = allocators
+        self.take = take
         self.rows = []       # (round, workload, allocator, Result)
         self.failures = {}   # (workload name, allocator name) -> status
         self.series = {}     # (workload name, allocator name) -> samples of the first good run
@@ -40,7 +41,7 @@ class Records:
         if (workload.name, allocator.name) in self.failures:
             return None
         values = self.values(workload, allocator, figure)
-        return statistics.median(values) if values else None
+        return self.take(values) if values else None
 
 
 def geometric_mean(values):

@@ -106,7 +106,7 @@ BURST = {"time": False, "single": False, "quick_arguments": "--idle 10",
 MEMORY = _synthetic("memory", [
     ("burst-freed", "burst --by self", 1, 1, "280 MiB burst, all freed, idle", BURST),
     ("burst-kept", "burst --by self --keep 20", 1, 1, "the same, one in twenty kept", BURST),
-    ("burst-other", "burst --by other --keep 20", 1, 1, "freed by another thread", BURST),
+    ("burst-other", "burst --by other --keep 20", 1, 0, "freed by another thread", BURST),
     ("burst-workers", "burst --by workers --keep 20", 1, 1, "four workers, asleep after it", BURST),
     ("burst-other-freed", "burst --by other", 1, 0, "all freed by another thread", BURST),
     ("burst-workers-freed", "burst --by workers", 1, 0, "all freed by four workers", BURST),
@@ -114,9 +114,9 @@ MEMORY = _synthetic("memory", [
      {"time": False, "single": False, "metrics": ("rss_per_thread_kb",)}),
     ("threads-churn", "thread_footprint --mode churn --threads 20000", 1, .1,
      "short-lived threads one after another", {"single": False, "metrics": ("rss_growth_kb",)}),
-    ("phases", "phases", 1, .3, "ten phases of 100 MiB, each another size, all freed",
+    ("phases", "phases", 1, .2, "ten phases of 100 MiB, each another size, all freed",
      {"metrics": ("peak_to_first", "end_rss_kb")}),
-    ("phases-kept", "phases --keep 100", 1, .3, "the same, one in a hundred kept",
+    ("phases-kept", "phases --keep 100", 1, .2, "the same, one in a hundred kept",
      {"metrics": ("peak_to_first", "end_rss_kb")}),
     ("swing", "swing", 2, .25, "grows and shrinks by 100 MiB ten times a second"),
     ("timeline", "timeline", 1, 1, "resident memory over a program's life",
@@ -138,18 +138,18 @@ def _real(name, quick, about, env=None, **options):
 
 
 REAL = [
-    _real("gxx", .2, "g++ -O1 compiling a generated file", single=False),
+    _real("gxx", .1, "g++ -O1 compiling a generated file", single=False),
     _real("python", .3, "CPython, PYTHONMALLOC=malloc", {"PYTHONMALLOC": "malloc"}),
     _real("sqlite", .3, "sqlite3 on a database in memory"),
     _real("perl", .3, "perl: hashes, strings, sorting"),
     _real("lua", .3, "lua5.4: tables, strings, closures"),
     _real("redis", .15, "redis-server under redis-benchmark", single=False),
-    _real("z3", .3, "z3 factoring by bit vectors"),
+    _real("z3", .2, "z3 factoring by bit vectors"),
     _real("php", .3, "php -n, USE_ZEND_ALLOC=0", {"USE_ZEND_ALLOC": "0"}),
     _real("php-extensions", 0, "the same with its extensions (RTLD_DEEPBIND)",
           {"USE_ZEND_ALLOC": "0"}),
     _real("xmllint", .3, "xmllint: parse and query"),
-    _real("xz", .3, "xz -6, one thread"),
+    _real("xz", .2, "xz -6, one thread"),
     _real("xz-2t", 0, "xz -6 -T2", single=False),
 ]
 
