@@ -22,6 +22,7 @@ void large_lock(void) {
 }
 
 void large_unlock(void) {
+    __atomic_store_n(&large_store.has_dirty, large_store.oldest != NULL, __ATOMIC_RELAXED);
     lock_release(&large_store.lock);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     whereabouts = INSIDE_UNLOCKED;
@@ -90,7 +91,7 @@ void *large_alloc(size_t bytes, size_t align, bool *is_zero) {
     extent_t *extent = place(bytes, align, bytes, EXTENT_DIRTY, is_zero);
     void *object = extent ? extent->memory : NULL;
     large_store.stats.n_allocs += extent != NULL;
-    large_purge_as_due();
+    large_purge_aged();
     large_leave();
     return object;
 }
@@ -101,7 +102,8 @@ bool large_free(void *pointer, const char **what) {
     if (extent) {
         remove_object(extent, false);
         large_store.stats.n_frees++;
-        large_purge_as_due();
+        large_purge_excess();
+        large_purge_aged();
     }
     large_leave();
     return extent != NULL;
@@ -162,7 +164,8 @@ void *large_resize(void *pointer, size_t bytes, const char **what) {
     else if (extent && bytes > extent->bytes && !grow(extent, bytes))
         extent = move(extent, bytes);
     void *object = extent ? extent->memory : NULL;
-    large_purge_as_due();
+    large_purge_excess();
+    large_purge_aged();
     large_leave();
     return object;
 }
@@ -170,13 +173,10 @@ void *large_resize(void *pointer, size_t bytes, const char **what) {
 /* ---- The whole store ---- */
 
 size_t large_purge(bool all) {
+    if (!all && !__atomic_load_n(&large_store.has_dirty, __ATOMIC_RELAXED))
+        return 0;
     large_enter();
-    uint64_t now_ms = large_clock_ms();
-    size_t bytes = 0;
-    if (all)
-        bytes = large_purge_everything();
-    else if (now_ms > LARGE_DECAY_MS)
-        bytes = large_purge_older_than(now_ms - LARGE_DECAY_MS);
+    size_t bytes = all ? large_purge_everything() : large_purge_excess() + large_purge_aged();
     large_leave();
     return bytes;
 }

@@ -59,10 +59,8 @@ extern "C" {
 #define LARGE_GROW_FACTOR       4u                /* room of such a span, in sizes of its object */
 #define LARGE_COMMIT_MIN_BYTES  ((size_t)1 << 20)
 #define LARGE_COMMIT_MAX_BYTES  ((size_t)64 << 20)
-#define LARGE_DIRTY_MIN_BYTES   ((size_t)32 << 20) /* free dirty memory always allowed */
-#define LARGE_DIRTY_LIVE_SHARE  4u                 /* and this part of the live bytes */
-#define LARGE_MAX_PIECES_IN_ALL 8192u              /* of the 65530 kernel mappings there may be */
-#define LARGE_DECAY_MS          1000u              /* what is free for longer goes back */
+#define LARGE_DECAY_MS          1000u /* what is free for longer goes back */
+#define LARGE_MAX_PIECES_IN_ALL 8192u /* of the 65530 kernel mappings there may be */
 
 typedef enum { EXTENT_LIVE, EXTENT_DIRTY, EXTENT_CLEAN, EXTENT_BUSY } extent_state_t;
 #define LARGE_N_BIN_KINDS 2u /* DIRTY and CLEAN */
@@ -111,9 +109,11 @@ typedef struct {
     large_bins_t bins[LARGE_N_BIN_KINDS];
     extent_t *oldest, *newest;
     arena_t *arenas, *spans, *cached;
-    arena_t *leaving;           /* unused arenas whose address range is being given up, unlocked */
-    uint64_t no_purge_until_ms; /* the system refused to take pages back: ask again later */
+    arena_t *leaving; /* unused arenas whose address range is being given up, unlocked */
+    uint64_t spent_bytes, spent_ms; /* of the purge budget; as of when */
+    uint64_t no_purge_until_ms;     /* the system refused to take pages back: ask again later */
     large_stats_t stats;
+    bool has_dirty; /* also read without the lock: whether it is worth taking */
 } large_store_t;
 
 extern large_store_t large_store;
@@ -231,9 +231,10 @@ void large_unlock(void);
  */
 void large_release(extent_t *extent, bool is_zero);
 
-/* With the lock held; these let go of it while they wait for the system. */
-void large_purge_as_due(void); /* what is over the budget, and what has been free for long */
-size_t large_purge_older_than(uint64_t freed_ms);
+/* With the lock held; these let go of it while they wait for the system.  They return the bytes
+ * that went. */
+size_t large_purge_excess(void); /* what is more than should stay for reuse */
+size_t large_purge_aged(void);   /* what has been free for long */
 size_t large_purge_everything(void);
 
 /* ---- large_move.c ---- */

@@ -7,7 +7,7 @@
 
 #include "vm.h"
 
-#define MOVE_MIN_BYTES ((size_t)64 << 10) /* a smaller part is copied as fast */
+#define MOVE_MIN_BYTES ((size_t)128 << 10) /* a smaller part is copied in less time than moved */
 
 typedef struct {
     const extent_t *from, *to;

@@ -1,7 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * large_purge.c - giving free memory back, under a budget: a part of what is free stays resident to
- * be used again, the rest goes, what has been free longest first.
+ * large_purge.c - giving free memory back: some stays resident to be used again, the rest goes,
+ * what has been free longest first.
+ *
+ * A page given back and faulted in again costs some microseconds, a thousand times what its reuse
+ * does; a page kept may never be used again.  So what happens depends on how much is free, and on
+ * how much purging there was: a purge budget that a burst may use up and that fills slowly.
+ *
+ *      up to the soft limit  stays; once free for LARGE_DECAY_MS it goes, while half of the budget
+ *                            is left
+ *      up to the hard limit  goes, but only at a steady rate: a program whose objects come and go
+ *                            has that much between them and will want it back
+ *      up to half as much    goes while there is any budget: most of what was live is not now
+ *      again
+ *      more                  goes
+ *
+ * Measured with 20 live objects of 1-16 MiB, replaced at random and touched (us a replacement, peak
+ * MiB), in turn with glibc (550, 275): the soft limit alone 2500-3900, 275; this 280, 282.
  *
  * The system calls are made without the lock.  Meanwhile the memory is BUSY: nobody's.
  */
@@ -13,9 +28,30 @@
 
 #define PURGE_MIN_BYTES ((size_t)1 << 20) /* a smaller part of an extent is not worth a call */
 
-static size_t dirty_budget_bytes(void) {
-    size_t share = large_store.stats.live_bytes / LARGE_DIRTY_LIVE_SHARE;
-    return share > LARGE_DIRTY_MIN_BYTES ? share : LARGE_DIRTY_MIN_BYTES;
+#define SOFT_MIN_BYTES  ((size_t)32 << 20)
+#define SOFT_LIVE_SHARE 4u /* of the live bytes, if that is more */
+#define HARD_MIN_BYTES  ((size_t)64 << 20)
+#define HARD_LIVE_SHARE 1u
+
+#define BUDGET_BYTES    ((uint64_t)1 << 30)
+#define BUDGET_SOFT_BYTES                                                                          \
+    ((uint64_t)32 << 20) /* the part that what is over the soft limit may use */
+#define BUDGET_BYTES_PER_MS ((uint64_t)8 << 10)
+
+static size_t limit(size_t min_bytes, unsigned live_share) {
+    size_t share_bytes = large_store.stats.live_bytes / live_share;
+    return share_bytes > min_bytes ? share_bytes : min_bytes;
+}
+
+/* Whether no more than `may_spend` bytes of the budget have been spent lately. */
+static bool has_budget(uint64_t may_spend) {
+    uint64_t now_ms = large_clock_ms();
+    uint64_t refilled_bytes = (now_ms - large_store.spent_ms) * BUDGET_BYTES_PER_MS;
+    large_store.spent_ms = now_ms;
+    if (refilled_bytes > large_store.spent_bytes)
+        refilled_bytes = large_store.spent_bytes;
+    large_store.spent_bytes -= refilled_bytes;
+    return large_store.spent_bytes < may_spend && now_ms >= large_store.no_purge_until_ms;
 }
 
 /* ---- Freeing ---- */
@@ -107,29 +143,48 @@ static size_t purge_oldest(size_t bytes) {
     return purged_bytes;
 }
 
-size_t large_purge_older_than(uint64_t freed_ms) {
-    size_t purged_bytes = 0, part_bytes = 1;
-    while (part_bytes && large_store.oldest && large_store.oldest->freed_ms < freed_ms)
-        purged_bytes += part_bytes = purge_oldest(SIZE_MAX / 2);
+/* Down to `limit_bytes` of dirty memory, while there is budget. */
+static size_t purge_down_to(size_t limit_bytes, uint64_t may_spend) {
+    size_t purged_bytes = 0;
+    while (large_store.oldest && large_store.stats.free_dirty_bytes > limit_bytes &&
+           has_budget(may_spend)) {
+        size_t part_bytes = purge_oldest(large_store.stats.free_dirty_bytes - limit_bytes);
+        if (!part_bytes)
+            break;
+        large_store.spent_bytes += part_bytes;
+        purged_bytes += part_bytes;
+    }
     return purged_bytes;
 }
 
-void large_purge_as_due(void) {
-    size_t budget_bytes = dirty_budget_bytes();
-    size_t dirty_bytes = large_store.stats.free_dirty_bytes;
-    if (!large_store.oldest)
-        return;
-    uint64_t now_ms = large_clock_ms();
-    if (now_ms < large_store.no_purge_until_ms)
-        return;
-    if (dirty_bytes > budget_bytes) { /* a bit more than needed, so that not every free purges */
-        size_t target_bytes = budget_bytes - budget_bytes / 8, part_bytes = 1;
-        while (part_bytes && large_store.oldest &&
-               large_store.stats.free_dirty_bytes > target_bytes)
-            part_bytes = purge_oldest(large_store.stats.free_dirty_bytes - target_bytes);
+size_t large_purge_excess(void) {
+    size_t soft_bytes = limit(SOFT_MIN_BYTES, SOFT_LIVE_SHARE);
+    if (large_store.stats.free_dirty_bytes <= soft_bytes)
+        return 0;
+    size_t hard_bytes = limit(HARD_MIN_BYTES, HARD_LIVE_SHARE);
+    size_t top_bytes = hard_bytes + limit(HARD_MIN_BYTES, 2 * HARD_LIVE_SHARE);
+    return purge_down_to(top_bytes, UINT64_MAX) + purge_down_to(hard_bytes, BUDGET_BYTES) +
+           purge_down_to(soft_bytes, BUDGET_SOFT_BYTES);
+}
+
+static size_t purge_older_than(uint64_t freed_ms, uint64_t may_spend) {
+    size_t purged_bytes = 0;
+    while (large_store.oldest && large_store.oldest->freed_ms < freed_ms && has_budget(may_spend)) {
+        size_t part_bytes = purge_oldest(large_store.oldest->bytes);
+        if (!part_bytes)
+            break;
+        large_store.spent_bytes += part_bytes;
+        purged_bytes += part_bytes;
     }
-    if (now_ms > LARGE_DECAY_MS)
-        large_purge_older_than(now_ms - LARGE_DECAY_MS);
+    return purged_bytes;
+}
+
+size_t large_purge_aged(void) {
+    if (!large_store.oldest)
+        return 0;
+    uint64_t now_ms = large_clock_ms();
+    return now_ms < LARGE_DECAY_MS ? 0
+                                   : purge_older_than(now_ms - LARGE_DECAY_MS, BUDGET_BYTES / 2);
 }
 
 /* An arena's whole address range, once nothing is left in it. */
@@ -147,7 +202,9 @@ static void release_unused(arena_t **list) {
 }
 
 size_t large_purge_everything(void) {
-    size_t purged_bytes = large_purge_older_than(UINT64_MAX);
+    large_store.no_purge_until_ms = 0;
+    size_t purged_bytes = purge_older_than(UINT64_MAX, UINT64_MAX);
+    large_store.spent_bytes = 0; /* asked for, not ours to save */
     release_unused(&large_store.cached);
     release_unused(&large_store.arenas);
     return purged_bytes;
