@@ -11,24 +11,33 @@ import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 
-ENTRY_POINTS = re.compile(r"^(malloc|free|calloc|realloc|aligned_alloc|memalign|posix_memalign|"
-                          r"operator new.*|operator delete.*|_Zn[wa].*|_Zd[la].*)$")
+# Entry points by what they do; operators under their mangled names too.
+ENTRY_POINTS = {
+    "allocate": re.compile(r"(malloc|calloc|aligned_alloc|memalign|posix_memalign|"
+                           r"operator new.*|_Zn[wa].*)$"),
+    "reallocate": re.compile(r"(realloc|reallocarray)$"),
+    "free": re.compile(r"(free|free_sized|operator delete.*|_Zd[la].*)$"),
+}
+
+
+def _verb(function):
+    return next((verb for verb, names in ENTRY_POINTS.items() if names.match(function)), None)
 
 
 @dataclass
 class Counts:
     total: int = 0
     functions: Counter = field(default_factory=Counter)  # of the library, without their callees
-    calls: Counter = field(default_factory=Counter)      # to an entry point, from outside
+    calls: Counter = field(default_factory=Counter)      # from outside, by what they ask for
     inclusive: Counter = field(default_factory=Counter)  # instructions of those calls
 
     @property
     def library(self):
         return sum(self.functions.values())
 
-    def per_call(self, name):
-        """Instructions of an average call with all it calls; None if there was none."""
-        return self.inclusive[name] / self.calls[name] if self.calls[name] else None
+    def per_call(self, verb):
+        """Instructions of an average call with all it calls; None if there was next to none."""
+        return self.inclusive[verb] / self.calls[verb] if self.calls[verb] >= 10 else None
 
 
 def is_there():
@@ -75,10 +84,9 @@ def _count(counts, line, pending, library, here, callee):
     if not pending:
         if here[0].endswith(library):
             counts.functions[here[1]] += cost
-    elif (callee[0].endswith(library) and not here[0].endswith(library)
-          and ENTRY_POINTS.match(callee[1])):
-        counts.calls[callee[1]] += pending
-        counts.inclusive[callee[1]] += cost
+    elif callee[0].endswith(library) and not here[0].endswith(library) and _verb(callee[1]):
+        counts.calls[_verb(callee[1])] += pending
+        counts.inclusive[_verb(callee[1])] += cost
 
 
 def library_name(allocator):
