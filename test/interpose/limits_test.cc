@@ -71,6 +71,16 @@ TEST_P(Limits, RunsOutAndGoesOn) {
     EXPECT_GE(std::stoul(outcome.out), (limit.limit_bytes - own) / 2) << outcome;
 }
 
+// Address space that one kind of object used up serves others when it is free.
+TEST_P(Limits, FreeMemoryServesOtherSizes) {
+    const Limit &limit = GetParam();
+    Outcome outcome = run_program(
+        {{"eat", std::to_string(limit.object_bytes), std::to_string(limit.n_threads), "other"},
+         {},
+         {{limit.resource, limit.limit_bytes}}});
+    EXPECT_TRUE(outcome.succeeded()) << outcome;
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Limits, testing::ValuesIn(all_limits()), test_name);
 
 // A limit set while the program runs, as shells and daemons do, below what is used already.

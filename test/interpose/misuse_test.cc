@@ -240,7 +240,8 @@ TEST_P(Misuse, FreedTwiceWhileOtherThreadsAllocate) {
 
 TEST_P(Misuse, Interior) {
     char *object = static_cast<char *>(object_);
-    for (size_t offset : {1ul, 8ul, 16ul, GetParam() / 2, GetParam() / 2 / 16 * 16, GetParam() - 1})
+    size_t half = GetParam() / 2;
+    for (size_t offset : {1ul, 8ul, 16ul, half, half / 16 * 16 + 16, GetParam() - 1})
         expect_all_caught(object + offset);
 }
 
