@@ -19,7 +19,7 @@ static uint64_t megabytes = 280, keep = 0, idle_tenths = 100;
 static const char *by = "self";
 
 #define N_WORKERS 4
-#define PAGE 4096
+#define PAGE      4096
 
 /* ---- The objects ------------------------------------------------------------------------- */
 

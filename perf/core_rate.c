@@ -72,9 +72,9 @@ static uint64_t replace_for(uint64_t ms, uint64_t n_max, perf_rng_t *rng, uint64
 
 int main(int argc, char **argv) {
     const perf_option_t options[] = {
-        {"--heap", NULL, &which},     {"--live", &live, NULL},
-        {"--window", &window, NULL},  {"--milliseconds", &milliseconds, NULL},
-        {"--flags", &flags, NULL},    {"--dist", NULL, &distribution}};
+        {"--heap", NULL, &which},    {"--live", &live, NULL},
+        {"--window", &window, NULL}, {"--milliseconds", &milliseconds, NULL},
+        {"--flags", &flags, NULL},   {"--dist", NULL, &distribution}};
     PERF_INIT(argc, argv, "core_rate", options);
     if (!strcmp(which, "linear"))
         linear = linear_heap_create(HEAP_BYTES);

@@ -18,7 +18,7 @@ static perf_sizes_t **sizes;
 
 /* ---- A ring of pointers, filled and emptied in batches ----------------------------------- */
 
-#define RING_SIZE 1024
+#define RING_SIZE  1024
 #define RING_BATCH 32
 
 typedef struct {

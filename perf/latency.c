@@ -53,7 +53,7 @@ static uint64_t overhead_ticks(void) {
 /* ---- Histogram: 64 steps for each doubling, so percentiles are exact to 1.6 percent ------- */
 
 #define STEP_BITS 6
-#define N_STEPS (1u << STEP_BITS)
+#define N_STEPS   (1u << STEP_BITS)
 typedef struct {
     uint64_t count, greatest;
     uint32_t cells[(64 - STEP_BITS + 1) * N_STEPS];
@@ -90,8 +90,8 @@ typedef struct {
 } set_t;
 
 static void fill_set(set_t *set, uint64_t part) {
-    *set = (set_t){perf_table(live * sizeof(void *)), perf_sizes(distribution, part),
-                   perf_rng(part)};
+    *set =
+        (set_t){perf_table(live * sizeof(void *)), perf_sizes(distribution, part), perf_rng(part)};
     for (uint64_t i = 0; i < live; i++) {
         size_t size = perf_next_size(set->sizes);
         set->table[i] = malloc(size);

@@ -11,8 +11,8 @@
  * its bin's list in its user words.  The element after the last is the border: never free, size 0.
  */
 typedef struct {
-    uint32_t n_words;             /* user words */
-    uint32_t prev_n_words : 31;   /* of the element before; 0: there is none */
+    uint32_t n_words;           /* user words */
+    uint32_t prev_n_words : 31; /* of the element before; 0: there is none */
     uint32_t is_free : 1;
 } tag_t;
 
@@ -21,7 +21,7 @@ typedef struct element {
     struct element *next, *prev; /* while free */
 } element_t;
 
-#define N_BINS 32
+#define N_BINS    32
 #define MIN_WORDS 2 /* the links must fit */
 
 struct linear_heap {
@@ -30,7 +30,9 @@ struct linear_heap {
     uint64_t words[];
 };
 
-static unsigned bin_of(uint32_t n_words) { return 31u - (unsigned)__builtin_clz(n_words); }
+static unsigned bin_of(uint32_t n_words) {
+    return 31u - (unsigned)__builtin_clz(n_words);
+}
 
 static element_t *next_element(element_t *element) {
     return (element_t *)((uint64_t *)element + 1 + element->tag.n_words);

@@ -186,7 +186,9 @@ void perf_stop(void) {
     run.major_faults += now.ru_majflt - run.at_start.ru_majflt;
 }
 
-uint64_t perf_measured_ns(void) { return run.measured_ns; }
+uint64_t perf_measured_ns(void) {
+    return run.measured_ns;
+}
 
 void perf_metric(const char *name, double value) {
     size_t at = strlen(run.metrics);
@@ -195,13 +197,13 @@ void perf_metric(const char *name, double value) {
 
 void perf_report(uint64_t ops) {
     char line[4096];
-    int n = snprintf(line, sizeof line,
-                     "perf workload=%s params=%s seconds=%.6f ops=%llu user=%.6f sys=%.6f "
-                     "peak_rss_kb=%llu minor_faults=%ld major_faults=%ld%s\n",
-                     run.workload, run.params, (double)run.measured_ns * 1e-9,
-                     (unsigned long long)ops,
-                     run.user, run.sys, (unsigned long long)perf_peak_rss_kb(), run.minor_faults,
-                     run.major_faults, run.metrics);
+    int n =
+        snprintf(line, sizeof line,
+                 "perf workload=%s params=%s seconds=%.6f ops=%llu user=%.6f sys=%.6f "
+                 "peak_rss_kb=%llu minor_faults=%ld major_faults=%ld%s\n",
+                 run.workload, run.params, (double)run.measured_ns * 1e-9, (unsigned long long)ops,
+                 run.user, run.sys, (unsigned long long)perf_peak_rss_kb(), run.minor_faults,
+                 run.major_faults, run.metrics);
     if (write(STDOUT_FILENO, line, (size_t)n) != n)
         perf_fail("cannot write the result");
 }

@@ -98,9 +98,9 @@ void perf_shuffle(void **table, size_t n, perf_rng_t *rng);
 /* ---- Arguments --------------------------------------------------------------------------- */
 
 typedef struct {
-    const char *name;   /* "--size" */
-    uint64_t *number;   /* where the value goes: a number (suffix K, M: 2^10, 2^20) ... */
-    const char **text;  /* ... or a text; one of both */
+    const char *name;  /* "--size" */
+    uint64_t *number;  /* where the value goes: a number (suffix K, M: 2^10, 2^20) ... */
+    const char **text; /* ... or a text; one of both */
 } perf_option_t;
 
 /*

@@ -31,9 +31,13 @@ static uint64_t read_field(const char *path, const char *name) {
     return strtoull(at + strlen(name), NULL, 10);
 }
 
-uint64_t perf_rss_kb(void) { return read_field("/proc/self/smaps_rollup", "\nRss:"); }
+uint64_t perf_rss_kb(void) {
+    return read_field("/proc/self/smaps_rollup", "\nRss:");
+}
 
-uint64_t perf_peak_rss_kb(void) { return read_field("/proc/self/status", "\nVmHWM:"); }
+uint64_t perf_peak_rss_kb(void) {
+    return read_field("/proc/self/status", "\nVmHWM:");
+}
 
 uint64_t perf_rss_quick_kb(void) {
     char text[128];

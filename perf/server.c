@@ -51,10 +51,11 @@ static void *thread_main(void *arg) {
 }
 
 int main(int argc, char **argv) {
-    const perf_option_t options[] = {
-        {"--lines", &n_lines, NULL},   {"--slots", &n_slots, NULL},
-        {"--steps", &n_steps, NULL},   {"--generations", &n_generations, NULL},
-        {"--dist", NULL, &distribution}};
+    const perf_option_t options[] = {{"--lines", &n_lines, NULL},
+                                     {"--slots", &n_slots, NULL},
+                                     {"--steps", &n_steps, NULL},
+                                     {"--generations", &n_generations, NULL},
+                                     {"--dist", NULL, &distribution}};
     PERF_INIT(argc, argv, "server", options);
     n_generations = perf_scaled(n_generations);
     line_t *lines = perf_table(n_lines * sizeof *lines);
