@@ -50,12 +50,12 @@ run() {
     cli eval 'local t = {} for i = 1, 20000 do t[i] = string.rep("x", i % 90) end
         redis.call("SET", "lua", table.concat(t)) return #t' 0
     cli eval 'for i = 1, 3000 do redis.call("SET", "gone" .. i, ("y"):rep(i), "PX", 1) end' 0
-    while cli info keyspace | grep -q 'expires=[1-9]'; do sleep 0.05; done
+    while [[ $(cli info keyspace) == *expires=[1-9]* ]]; do sleep 0.05; done
     show_state
     cli config set activedefrag no
     cli bgsave >/dev/null
     redis-benchmark -q -s "$TMPDIR/socket" -c 8 -n 5000 -t get,ping >/dev/null 2>&1
-    while cli info persistence | grep -q 'rdb_bgsave_in_progress:1'; do sleep 0.05; done
+    while [[ $(cli info persistence) == *rdb_bgsave_in_progress:1* ]]; do sleep 0.05; done
     cli info persistence | grep -o 'rdb_last_bgsave_status:[a-z]*'
     stop $server
     start_server
