@@ -3,6 +3,7 @@
 
 #include "heaps.h"
 #include "mheap_internal.h"
+#include "purge_budget.h"
 
 static void *element_address(heap_mheap_t *entry, mheap_uoffset_t uoffset) {
     return (char *)region_vector(entry->region) + uoffset;
@@ -34,8 +35,10 @@ static void *get_from_free_lists(thread_heap_t *heap, size_t bytes, size_t align
 static void *get_from_end(heap_mheap_t *entry, size_t bytes, size_t align, bool *is_zero) {
     if (entry->tail_bytes < bytes + MHEAP_TAG_BYTES)
         return NULL;
-    mheap_uoffset_t uoffset =
-        mheap_get_extend(region_mheap(entry->region), bytes, align, 0, is_zero);
+    mheap_t *h = region_mheap(entry->region);
+    uint64_t accessible_before = h->accessible_len;
+    mheap_uoffset_t uoffset = mheap_get_extend(h, bytes, align, 0, is_zero);
+    purge_budget_earn(h->accessible_len - accessible_before);
     if (uoffset == MHEAP_GROUNDED)
         return NULL;
     note_change(entry);
@@ -107,26 +110,41 @@ void heap_put(thread_heap_t *heap, void *pointer) {
         heap_put_block(heap, pointer);
 }
 
-/* Dirty free pages are kept for reuse up to this, or a quarter of the mheap. */
-#define PURGE_DUE_BYTES ((uint64_t)4 << 20)
+/* ---- Giving back ---- */
 
-static size_t purge_mheap(mheap_t *h, bool all) {
-    uint64_t dirty = mheap_dirty_bytes(h);
-    uint64_t allowed = h->len / 4 > PURGE_DUE_BYTES ? h->len / 4 : PURGE_DUE_BYTES;
-    return all || dirty > allowed ? mheap_purge(h, SIZE_MAX) : 0;
+/* Fewer dirty bytes than this in an mheap are not worth a system call. */
+#define PURGE_MIN_BYTES ((uint64_t)1 << 20)
+
+void heap_purge_if_due(thread_heap_t *heap) {
+    for (uint32_t i = 0; i < heap->n_mheaps; i++) {
+        mheap_t *h = region_mheap(heap->mheaps[i].region);
+        uint64_t dirty = mheap_dirty_bytes(h);
+        if (dirty > PURGE_MIN_BYTES && dirty > h->len / 8 && purge_budget_take(dirty))
+            mheap_purge(h, SIZE_MAX);
+    }
 }
 
-static size_t heap_purge(thread_heap_t *heap, bool all) {
-    size_t bytes = 0;
-    for (uint32_t i = 0; i < heap->n_mheaps; i++)
-        bytes += purge_mheap(region_mheap(heap->mheaps[i].region), all);
-    return bytes;
-}
-
-size_t heap_purge_if_due(thread_heap_t *heap) {
-    return heap_purge(heap, false);
+static void release_empty_runs(thread_heap_t *heap, unsigned size_class) {
+    uint32_t tile_number = heap->partial_run[size_class];
+    while (tile_number) {
+        run_t *run = run_of_tile(tile_number);
+        uint32_t next = run->next;
+        if (run_is_empty(run))
+            release_run(heap, (void *)((uintptr_t)tile_number << TILE_LOG2_BYTES));
+        tile_number = next;
+    }
 }
 
 size_t heap_purge_all(thread_heap_t *heap) {
-    return heap_purge(heap, true);
+    size_t bytes = 0;
+    for (unsigned c = 0; c < N_SMALL_CLASSES; c++)
+        release_empty_runs(heap, c);
+    for (uint32_t i = 0; i < heap->n_mheaps; i++) {
+        heap_mheap_t *entry = &heap->mheaps[i];
+        bytes += mheap_purge(region_mheap(entry->region), SIZE_MAX);
+        mheap_decommit_tail(region_mheap(entry->region));
+        note_change(entry);
+    }
+    heap_release_empty_regions(heap);
+    return bytes;
 }

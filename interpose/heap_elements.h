@@ -32,8 +32,11 @@ void heap_put_block(thread_heap_t *heap, block_t *block);
 /* Take back whatever lies at `pointer`, which belongs to this heap and was checked. */
 void heap_put(thread_heap_t *heap, void *pointer);
 
-/* Give whole free pages back: when enough are dirty, or all of them. Returns bytes given back. */
-size_t heap_purge_if_due(thread_heap_t *heap);
+/* Give whole free pages back, when enough are dirty and the budget allows it (purge_budget.h). */
+void heap_purge_if_due(thread_heap_t *heap);
+
+/* Give everything back that is not in use: empty runs, free pages, access to the mheaps' ends, empty
+ * regions.  Returns the bytes of pages. */
 size_t heap_purge_all(thread_heap_t *heap);
 
 #endif /* MHEAP_HEAP_ELEMENTS_H */

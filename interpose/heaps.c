@@ -144,6 +144,23 @@ bool heap_add_region(thread_heap_t *heap, size_t min_bytes) {
     return true;
 }
 
+/* The last entry takes the place of one that goes. */
+static void release_region(thread_heap_t *heap, uint32_t index) {
+    region_t *region = heap->mheaps[index].region;
+    size_t bytes = REGION_HEADER_BYTES + region_mheap(region)->max_len;
+    heap->mheaps[index] = heap->mheaps[--heap->n_mheaps];
+    heap->mheaps[index].region->heap_index = index;
+    owner_set(region, REGION_BYTES, OWNER_NONE);
+    if (!vm_release(region, bytes)) /* out of mappings: keep the range, but without its pages */
+        vm_decommit(region, bytes);
+}
+
+void heap_release_empty_regions(thread_heap_t *heap) {
+    for (uint32_t i = heap->n_mheaps; i-- > 1;)
+        if (region_mheap(heap->mheaps[i].region)->n_elts == 0)
+            release_region(heap, i);
+}
+
 /* ---- Heaps ---- */
 
 static void init_alive(pthread_mutex_t *alive) {

@@ -25,6 +25,10 @@ owner_id_t heap_last_id(void); /* ids are 1 .. this */
 /* Add a region of at least `min_bytes` room to the heap.  Under its lock.  False: no memory. */
 bool heap_add_region(thread_heap_t *heap, size_t min_bytes);
 
+/* Give up the address space of regions in which nothing is allocated, but not of the first, which
+ * holds the heap itself.  Under its lock. */
+void heap_release_empty_regions(thread_heap_t *heap);
+
 /* The heap's lock.  The calling thread remembers which one it holds, for fork in a signal handler
  * that interrupted it. */
 void heap_lock(thread_heap_t *heap);

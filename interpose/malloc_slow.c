@@ -20,7 +20,7 @@
 
 static void *get(size_t bytes, size_t align, bool *is_zero) {
     if (bytes + align > MEDIUM_MAX_BYTES + 16)
-        return large_alloc(bytes, align, is_zero);
+        return large_alloc(bytes ? bytes : 1, align, is_zero);
     thread_heap_t *heap = heap_self();
     if (!heap)
         return NULL;
@@ -83,9 +83,9 @@ void *heap_calloc(size_t n, size_t bytes) {
 /* Blocks of a run are multiples of their size from a 64 KiB boundary, so a size that is a multiple
  * of the alignment is aligned - unless the class is still cold. */
 static void *memalign_small(size_t align, size_t bytes) {
-    size_t rounded = (bytes + align - 1) & ~(align - 1);
-    if (rounded > SMALL_MAX_BYTES)
+    if (bytes > SMALL_MAX_BYTES - align)
         return NULL;
+    size_t rounded = (bytes + align - 1) & ~(align - 1);
     void *pointer = fast_malloc(rounded ? rounded : align);
     if (((uintptr_t)pointer & (align - 1)) == 0)
         return pointer;
@@ -203,13 +203,13 @@ static bool resize_element(void *pointer, const object_t *object, size_t bytes) 
 
 /* In place?  Then true, and usable bytes are at least `bytes`. */
 static bool resize_in_place(void *pointer, const object_t *object, size_t bytes) {
-    if (bytes > MEDIUM_MAX_BYTES || object->kind == OBJECT_LARGE || object->kind == OBJECT_GLIBC)
+    if (object->kind == OBJECT_LARGE || object->kind == OBJECT_GLIBC)
         return false;
     /* Keep a block that is at most twice what is wanted, or small anyway. */
     if (bytes <= object->bytes && (bytes >= object->bytes / 2 || object->bytes <= 64))
         return true;
     return object->kind == OBJECT_ELEMENT && bytes > SMALL_MAX_BYTES / 4 &&
-           resize_element(pointer, object, bytes);
+           bytes <= MEDIUM_MAX_BYTES && resize_element(pointer, object, bytes);
 }
 
 static void *resize_large(void *pointer, size_t bytes) {

@@ -3,7 +3,9 @@
 
 #include <dlfcn.h>
 #include <stdatomic.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -16,6 +18,26 @@ bool observe_is_on;
 
 static trace_table_t *table;        /* set by observe_start; it has its own lock */
 static _Atomic uint64_t operations; /* for validate; relaxed, only a count */
+
+/* Many programs close standard error in an exit handler, and those run before us: reports at exit go
+ * to a copy of it, out of the way of the program's own descriptors - if it still is that file. */
+static int report_fd = STDERR_FILENO;
+static struct stat report_file;
+
+#define REPORT_FD_MIN 512
+
+static void open_report(void) {
+    int copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, REPORT_FD_MIN);
+    if (copy >= 0 && fstat(copy, &report_file) == 0)
+        report_fd = copy;
+}
+
+static int report_descriptor(void) {
+    struct stat now;
+    bool is_ours = report_fd != STDERR_FILENO && fstat(report_fd, &now) == 0 &&
+                   now.st_dev == report_file.st_dev && now.st_ino == report_file.st_ino;
+    return is_ours ? report_fd : STDERR_FILENO;
+}
 
 bool observe_wants_slow_mode(void) {
     return options.trace || options.validate;
@@ -52,6 +74,8 @@ void observe_start(void) {
         table = trace_create();
     }
     observe_is_on = table || options.validate;
+    if (options.trace || options.stats)
+        open_report();
 }
 
 /* ---- The report at exit ---- */
@@ -74,7 +98,7 @@ static void print_caller(line_t *line, uintptr_t address) {
         line_hex(line, address - (uintptr_t)info.dli_fbase);
         line_text(line, ")");
     }
-    line_write(line, STDERR_FILENO);
+    line_write(line, report_fd);
 }
 
 static void print_row(void *unused, const mheap_trace_row_t *row) {
@@ -87,7 +111,7 @@ static void print_row(void *unused, const mheap_trace_row_t *row) {
     line_text(&line, " objects, one of them at ");
     line_hex(&line, row->sample);
     line_text(&line, ", allocated from");
-    line_write(&line, STDERR_FILENO);
+    line_write(&line, report_fd);
     for (uint32_t i = 0; i < row->n_callers; i++)
         print_caller(&line, row->callers[i]);
 }
@@ -95,20 +119,21 @@ static void print_row(void *unused, const mheap_trace_row_t *row) {
 static void print_trace(void) {
     line_t line = {.n_bytes = 0};
     line_text(&line, "libmheap: still allocated at exit, by call stack");
-    line_write(&line, STDERR_FILENO);
+    line_write(&line, report_fd);
     if (!trace_foreach(table, print_row, NULL)) {
         line_text(&line, "libmheap: no memory for the report");
-        line_write(&line, STDERR_FILENO);
+        line_write(&line, report_fd);
     }
     uint64_t n_lost = trace_n_lost(table);
     if (n_lost) {
         line_decimal(&line, n_lost);
         line_text(&line, " more allocations were not recorded for lack of memory");
-        line_write(&line, STDERR_FILENO);
+        line_write(&line, report_fd);
     }
 }
 
 void observe_finish(void) {
+    report_fd = report_descriptor();
     if (table)
         print_trace();
     if (options.validate) {
@@ -117,7 +142,7 @@ void observe_finish(void) {
             fatal("validate", violation.where, violation.what);
     }
     if (options.stats)
-        stats_print(STDERR_FILENO);
+        stats_print(report_fd);
 }
 
 /* ---- Fork ---- */

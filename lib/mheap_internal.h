@@ -65,6 +65,11 @@ static inline uint64_t mheap_dirty_bytes(const mheap_t *h) {
  */
 size_t mheap_purge(mheap_t *h, size_t max_bytes);
 
+/* Take access away from the memory behind the end of the vector, so that it no longer counts against
+ * limits on writable memory; it is made accessible again as the heap grows.  Only with
+ * MHEAP_INTERNAL_FLAG_RESERVED.  Returns the bytes. */
+size_t mheap_decommit_tail(mheap_t *h);
+
 /* mheap_put's policy: purge if enough has become dirty since the last time to be worth it. */
 void mheap_purge_if_due(mheap_t *h);
 

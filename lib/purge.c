@@ -93,3 +93,16 @@ void mheap_purge_if_due(mheap_t *h) {
     h->kept_dirty_bytes = mheap_dirty_bytes(h);
     h->n_puts_since_purge = 0;
 }
+
+size_t mheap_decommit_tail(mheap_t *h) {
+    if (!(h->flags & MHEAP_INTERNAL_FLAG_RESERVED))
+        return 0;
+    char *v = mheap_vector(h);
+    pages_t pages = whole_pages(v + h->len, v + h->accessible_len);
+    if (!pages.n_bytes || !vm_decommit(pages.start, pages.n_bytes))
+        return 0;
+    h->accessible_len -= pages.n_bytes;
+    if (h->never_used_off > h->accessible_len)
+        h->never_used_off = h->accessible_len;
+    return pages.n_bytes;
+}
