@@ -26,6 +26,11 @@ static void run_once(const char *path) {
     PERF_CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+static double cpu_seconds(const struct rusage *used) {
+    return (double)(used->ru_utime.tv_sec + used->ru_stime.tv_sec) +
+           1e-6 * (double)(used->ru_utime.tv_usec + used->ru_stime.tv_usec);
+}
+
 int main(int argc, char **argv) {
     const perf_option_t options[] = {{"--count", &count, NULL}, {"--program", NULL, &program}};
     PERF_INIT(argc, argv, "spawn", options);
@@ -41,6 +46,7 @@ int main(int argc, char **argv) {
     perf_stop();
     struct rusage children;
     getrusage(RUSAGE_CHILDREN, &children);
+    perf_metric("cpu", cpu_seconds(&children));
     perf_metric("child_peak_rss_kb", (double)children.ru_maxrss);
     perf_metric("child_minor_faults", (double)children.ru_minflt / (double)count);
     perf_report(count);

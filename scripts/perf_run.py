@@ -238,7 +238,7 @@ class Runner:
         for line in output.decode(errors="replace").splitlines():
             if line.startswith("perf "):
                 own = _parse_pairs(line[5:])
-                own["cpu"] = own.pop("user") + own.pop("sys")
+                own.setdefault("cpu", own["user"] + own["sys"])
                 own["peak_rss_kb"] = max(own["peak_rss_kb"], result.figures["peak_rss_kb"])
                 result.figures.update({k: v for k, v in own.items() if isinstance(v, float)})
             elif line.startswith("rss "):
