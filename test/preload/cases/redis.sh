@@ -42,7 +42,7 @@ show_state() {
 
 run() {
     start_server
-    redis-benchmark -q -s "$TMPDIR/socket" -c 24 -n 4000 -P 4 -d 300 \
+    redis-benchmark -q -s "$TMPDIR/socket" -c 24 -n 2000 -P 4 -d 300 \
         -t set,get,incr,lpush,rpop,sadd,hset,zadd,lrange_100,mset >/dev/null 2>&1
     show_state
     cli flushall async
