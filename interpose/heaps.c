@@ -33,12 +33,20 @@ static bool slow_mode;
 static _Thread_local thread_heap_t *locked_heap; /* whose lock this thread holds */
 static _Thread_local bool table_is_locked;       /* by this thread */
 
+/* This thread is between the handlers of a fork and holds every lock.  Others' handlers may run
+ * meanwhile, before or after ours, and may allocate. */
+static _Thread_local bool is_forking;
+
 static void lock_table(void) {
+    if (is_forking)
+        return;
     lock_acquire(&table_lock);
     table_is_locked = true;
 }
 
 static void unlock_table(void) {
+    if (is_forking)
+        return;
     table_is_locked = false;
     lock_release(&table_lock);
 }
@@ -51,12 +59,20 @@ owner_id_t heap_last_id(void) {
     return (owner_id_t)atomic_load_explicit(&n_heaps, memory_order_acquire);
 }
 
+bool heaps_are_forking(void) {
+    return is_forking;
+}
+
 void heap_lock(thread_heap_t *heap) {
+    if (is_forking)
+        return;
     lock_acquire(&heap->lock);
     locked_heap = heap;
 }
 
 bool heap_try_lock(thread_heap_t *heap) {
+    if (is_forking)
+        return true;
     if (!lock_try(&heap->lock))
         return false;
     locked_heap = heap;
@@ -64,6 +80,8 @@ bool heap_try_lock(thread_heap_t *heap) {
 }
 
 void heap_unlock(thread_heap_t *heap) {
+    if (is_forking)
+        return;
     locked_heap = NULL;
     lock_release(&heap->lock);
 }
@@ -258,9 +276,11 @@ void heaps_fork_prepare(void) {
     for (owner_id_t id = 1; id <= n_locked_for_fork; id++)
         if (heap_by_id(id) != locked_heap)
             lock_acquire(&heap_by_id(id)->lock);
+    is_forking = true;
 }
 
 void heaps_fork_parent(void) {
+    is_forking = false;
     for (owner_id_t id = n_locked_for_fork; id >= 1; id--)
         if (heap_by_id(id) != locked_heap)
             lock_release(&heap_by_id(id)->lock);
@@ -271,6 +291,7 @@ void heaps_fork_parent(void) {
 /* Only this thread is left: the other heaps' owners are gone, and their batches, which may have
  * been half filled in at the moment of the fork, with them. */
 void heaps_fork_child(void) {
+    is_forking = false;
     for (owner_id_t id = 1; id <= n_locked_for_fork; id++) {
         thread_heap_t *heap = heap_by_id(id);
         if (heap != locked_heap)

@@ -38,6 +38,9 @@ void heap_unlock(thread_heap_t *heap);
 /* Calls visit(arg, heap) for each heap, its lock held. */
 void heap_foreach(void (*visit)(void *arg, thread_heap_t *heap), void *arg);
 
+/* The calling thread is inside fork and holds all locks: for it they are free. */
+bool heaps_are_forking(void);
+
 void heaps_fork_prepare(void);
 void heaps_fork_parent(void);
 void heaps_fork_child(void);

@@ -15,7 +15,10 @@ large_store_t large_store;
 static __thread enum { OUTSIDE, INSIDE_UNLOCKED, INSIDE_LOCKED } whereabouts;
 static __thread bool fork_took_lock;
 
+/* The thread that forks holds the lock while other handlers of its run, which may allocate. */
 void large_lock(void) {
+    if (fork_took_lock)
+        return;
     whereabouts = INSIDE_LOCKED;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     lock_acquire(&large_store.lock);
@@ -23,6 +26,8 @@ void large_lock(void) {
 
 void large_unlock(void) {
     __atomic_store_n(&large_store.has_dirty, large_store.oldest != NULL, __ATOMIC_RELAXED);
+    if (fork_took_lock)
+        return;
     lock_release(&large_store.lock);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     whereabouts = INSIDE_UNLOCKED;

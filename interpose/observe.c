@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "fatal.h"
+#include "heaps.h"
 #include "options.h"
 #include "stats.h"
 #include "trace.h"
@@ -53,7 +54,7 @@ static void validate_if_due(void) {
 }
 
 void observe_allocated_slow(void *pointer, size_t bytes, void *caller) {
-    if (table) {
+    if (table && !heaps_are_forking()) { /* else this thread holds the table's lock */
         uintptr_t callers[MHEAP_TRACE_CALLERS];
         uint32_t n = trace_capture_from(callers, MHEAP_TRACE_CALLERS, caller);
         if (n > 0) /* none for what the unwinder itself allocates */
@@ -63,7 +64,7 @@ void observe_allocated_slow(void *pointer, size_t bytes, void *caller) {
 }
 
 void observe_freed_slow(void *pointer) {
-    if (table)
+    if (table && !heaps_are_forking())
         trace_remove(table, (uintptr_t)pointer);
     validate_if_due();
 }
