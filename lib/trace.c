@@ -157,24 +157,35 @@ static bool stack_is(const stack_row_t *row, const uintptr_t *callers, uint32_t 
     return true;
 }
 
+/* The slot of the index where the call stack's number is, or belongs. */
+static uint32_t *stack_find(const trace_table_t *t, const uintptr_t *callers, uint32_t n_callers,
+                            uint64_t hash) {
+    const stack_row_t *rows = t->stacks.items;
+    uint32_t *numbers = t->index.items;
+    size_t mask = t->index.n_capacity - 1, i = hash & mask;
+    while (numbers[i] && !stack_is(&rows[numbers[i] - 1], callers, n_callers, hash))
+        i = (i + 1) & mask;
+    return &numbers[i];
+}
+
 /* The number of the call stack, made if it is new; NO_STACK if there is no memory. */
 static uint32_t stack_number(trace_table_t *t, const uintptr_t *callers, uint32_t n_callers) {
     uint64_t hash = stack_hash(callers, n_callers);
-    if (t->stacks.n_used == t->stacks.n_capacity && !stacks_grow(t))
-        return NO_STACK;
-    stack_row_t *rows = t->stacks.items;
-    uint32_t *numbers = t->index.items;
-    size_t i = hash & (t->index.n_capacity - 1);
-    for (; numbers[i]; i = (i + 1) & (t->index.n_capacity - 1))
-        if (stack_is(&rows[numbers[i] - 1], callers, n_callers, hash))
-            return numbers[i] - 1;
-
+    uint32_t *slot = stack_find(t, callers, n_callers, hash);
+    if (*slot)
+        return *slot - 1;
+    if (t->stacks.n_used == t->stacks.n_capacity) {
+        if (!stacks_grow(t))
+            return NO_STACK;
+        slot = stack_find(t, callers, n_callers, hash);
+    }
     uint32_t number = (uint32_t)t->stacks.n_used++;
-    rows[number].hash = hash;
-    rows[number].n_callers = n_callers;
+    stack_row_t *row = (stack_row_t *)t->stacks.items + number;
+    row->hash = hash;
+    row->n_callers = n_callers;
     for (uint32_t k = 0; k < n_callers; k++)
-        rows[number].callers[k] = callers[k];
-    numbers[i] = number + 1;
+        row->callers[k] = callers[k];
+    *slot = number + 1;
     return number;
 }
 

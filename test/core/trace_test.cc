@@ -170,6 +170,29 @@ TEST_F(Table, LosesRecordsWithoutMemoryAndRecovers) {
     EXPECT_TRUE(trace_add(t, 20000, 1, a, 3));
 }
 
+TEST_F(Table, LosesOnlyNewCallStacksWithoutMemory) {
+    static int n_left;
+    for (int n_allowed = 0; n_allowed < 2; n_allowed++) {
+        n_left = n_allowed; /* the first, then the second mapping of a larger table fails */
+        vm_allow_hook = [](vm_call_t call) { return call != VM_CALL_MAP || n_left-- > 0; };
+        uintptr_t caller = 1;
+        while (trace_add(t, caller % 100, 1, &caller, 1))
+            caller++;
+        vm_allow_hook = nullptr;
+        EXPECT_GT(caller, 100u);
+        EXPECT_EQ(rows_of(t).size(), 99u); /* the key's old record is gone, the others are there */
+    }
+    EXPECT_EQ(trace_n_lost(t), 2u);
+    uintptr_t caller = 1 << 20;
+    EXPECT_TRUE(trace_add(t, 1000, 1, &caller, 1));
+}
+
+TEST_F(Table, KeepsNoMoreCallersThanARowHas) {
+    uintptr_t callers[MHEAP_TRACE_CALLERS + 5] = {};
+    EXPECT_TRUE(trace_add(t, 1, 1, callers, MHEAP_TRACE_CALLERS + 5));
+    EXPECT_EQ(rows_of(t)[0].n_callers, static_cast<uint32_t>(MHEAP_TRACE_CALLERS));
+}
+
 TEST_F(Table, LockCanBeHeldOverAForkAndReset) {
     trace_lock(t);
     trace_unlock(t);
