@@ -266,6 +266,16 @@ TEST(MheapInternal, CallersMemoryIsNeverTakenForZero) {
     EXPECT_FALSE(is_zero);
 }
 
+TEST(MheapInternal, RequestsBeyondTheHeapFindNothing) {
+    Heap heap;
+    mheap_t *h = heap.h();
+    for (auto get : {mheap_get_search_free_list, mheap_get_extend}) {
+        EXPECT_EQ(get(h, SIZE_MAX, 8, 0, nullptr), MHEAP_GROUNDED);
+        EXPECT_EQ(get(h, h->max_len, 8, 0, nullptr), MHEAP_GROUNDED);
+        EXPECT_EQ(get(h, 8, size_t{1} << 32, 0, nullptr), MHEAP_GROUNDED);
+    }
+}
+
 TEST(MheapInternal, InitRefusesTooLittleRoom) {
     alignas(4096) static char memory[sizeof(mheap_t) + 4096];
     EXPECT_EQ(mheap_init(memory, 24, 24, 0), nullptr);
@@ -317,13 +327,15 @@ TEST(MheapCache, LargeObjectsPassItBy) {
 }
 
 TEST(MheapCache, IsGivenUpBeforeAGetFails) {
-    Heap heap(24 << 10, MHEAP_FLAG_SMALL_OBJECT_CACHE);
+    Heap heap(16 << 10, MHEAP_FLAG_SMALL_OBJECT_CACHE); /* the cache can hold all of it */
     std::vector<mheap_uoffset_t> u;
     for (mheap_uoffset_t uoffset; (uoffset = heap.get(100)) != MHEAP_GROUNDED;)
         u.push_back(uoffset);
     for (mheap_uoffset_t uoffset : u)
         heap.put(uoffset);
+    EXPECT_EQ(heap.h()->stats.n_cache_flushes, 0u);
     EXPECT_NE(heap.get(10000), MHEAP_GROUNDED);
+    EXPECT_EQ(heap.h()->stats.n_cache_flushes, 1u);
     EXPECT_EQ(heap.state(), "ok");
 }
 

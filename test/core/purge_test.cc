@@ -126,6 +126,32 @@ TEST(Purge, TheTailBehindTheVectorGoesAndIsZeroAgain) {
         ASSERT_EQ(heap.at(b)[i], 0);
 }
 
+TEST(Purge, DecommittedTailComesBackZero) {
+    Heap heap(16 << 20, MHEAP_FLAG_DISABLE_VM);
+    mheap_t *h = heap.h();
+    mheap_uoffset_t kept = get_filled(heap, 1000, 1);
+    mheap_put_elt(h, get_filled(heap, 5 << 20, 2));
+    uint64_t accessible_len = h->accessible_len;
+    EXPECT_EQ(mheap_decommit_tail(h), accessible_len - h->accessible_len);
+    EXPECT_EQ(h->accessible_len, vm_page_bytes());
+    EXPECT_EQ(mheap_decommit_tail(h), 0u);
+    EXPECT_EQ(heap.state(), "ok");
+    bool is_zero = false;
+    mheap_uoffset_t u = mheap_get_extend(h, 5 << 20, 4096, 0, &is_zero);
+    EXPECT_TRUE(is_zero);
+    for (size_t i = 0; i < 5 << 20; i++)
+        ASSERT_EQ(heap.at(u)[i], 0);
+    for (size_t i = 0; i < 1000; i++)
+        ASSERT_EQ(heap.at(kept)[i], 1);
+    EXPECT_EQ(heap.state(), "ok");
+}
+
+TEST(Purge, CallersMemoryIsNotDecommitted) {
+    std::vector<char> memory(1 << 20);
+    Heap heap(memory.size(), 0, memory.data());
+    EXPECT_EQ(mheap_decommit_tail(heap.h()), 0u);
+}
+
 TEST(Purge, AllocationThatWasNeverTouchedIsNotDirtyAsAGap) {
     Heap heap(64 << 20, MHEAP_FLAG_DISABLE_VM);
     heap.get(8, 1 << 20);

@@ -114,6 +114,19 @@ TEST(Vm, MovesPages) {
     vm_release(to, 2 * page);
 }
 
+TEST(Vm, PopulatesAtOnce) {
+    size_t page = vm_page_bytes();
+    char *p = static_cast<char *>(vm_map(16 * page));
+    if (vm_populate(p, 8 * page)) { /* not before Linux 5.14 */
+        EXPECT_EQ(vm_resident_bytes(p, 16 * page), 8 * page);
+        EXPECT_EQ(p[0], 0);
+    }
+    vm_huge_pages(p, 16 * page, true);
+    vm_huge_pages(p, 16 * page, false);
+    p[0] = 1;
+    vm_release(p, 16 * page);
+}
+
 TEST(Vm, KeepsErrno) {
     errno = 12345;
     EXPECT_EQ(vm_reserve(size_t{1} << 60, vm_page_bytes()), nullptr);
