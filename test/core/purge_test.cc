@@ -132,7 +132,8 @@ TEST(Purge, DecommittedTailComesBackZero) {
     mheap_uoffset_t kept = get_filled(heap, 1000, 1);
     mheap_put_elt(h, get_filled(heap, 5 << 20, 2));
     uint64_t accessible_len = h->accessible_len;
-    EXPECT_EQ(mheap_decommit_tail(h), accessible_len - h->accessible_len);
+    size_t taken = mheap_decommit_tail(h);
+    EXPECT_EQ(taken, accessible_len - h->accessible_len);
     EXPECT_EQ(h->accessible_len, vm_page_bytes());
     EXPECT_EQ(mheap_decommit_tail(h), 0u);
     EXPECT_EQ(heap.state(), "ok");
