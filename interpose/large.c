@@ -181,7 +181,9 @@ size_t large_purge(bool all) {
     if (!all && !__atomic_load_n(&large_store.has_dirty, __ATOMIC_RELAXED))
         return 0;
     large_enter();
-    size_t bytes = all ? large_purge_everything() : large_purge_excess() + large_purge_aged();
+    size_t bytes = all ? large_purge_everything() : large_purge_excess();
+    if (!all)
+        bytes += large_purge_aged();
     large_leave();
     return bytes;
 }

@@ -38,7 +38,9 @@ arena_t *arena_new(size_t bytes, size_t align, bool is_span) {
 /* How much to make accessible at once when `bytes` are needed: kernel calls stay few, while what is
  * accessible too early only counts where the system charges for it. */
 static size_t commit_step(const arena_t *arena, size_t bytes) {
-    size_t step = arena->committed / 8;
+    size_t step = large_store.stats.live_bytes / 8;
+    if (arena->is_span && arena->committed == 0)
+        return bytes;
     if (step < LARGE_COMMIT_MIN_BYTES)
         step = LARGE_COMMIT_MIN_BYTES;
     if (step > LARGE_COMMIT_MAX_BYTES)

@@ -77,7 +77,9 @@ void extent_drop_arena(arena_t *arena) {
 
 /* ---- Bins ---- */
 
-#define BIN_SCAN_MAX 16u /* extents looked at in a bin for a better fit */
+#define BIN_SCAN_MAX  16u /* extents looked at in a bin for a better fit */
+#define RUN_SCAN_MAX  32u /* and for a run */
+#define RUN_MIN_SHARE 8u  /* the dirty part of a run is at least this part of what is needed */
 
 unsigned extent_bin(size_t bytes) {
     size_t n_pages = bytes / vm_page_bytes();
@@ -155,7 +157,39 @@ extent_t *extent_search(extent_state_t state, size_t bytes, size_t align) {
     return NULL;
 }
 
+/* The first of the free extents side by side of which `extent` is one, and their bytes. */
+static extent_t *run_of(extent_t *extent, size_t *bytes) {
+    extent_t *first = extent;
+    while (first->prev && extent_is_free(first->prev))
+        first = first->prev;
+    *bytes = 0;
+    for (const extent_t *e = first; e && extent_is_free(e); e = e->next)
+        *bytes += e->bytes;
+    return first;
+}
+
+extent_t *extent_search_runs(size_t bytes, size_t align) {
+    const large_bins_t *bins = bins_of(EXTENT_DIRTY);
+    unsigned n_seen = 0, bin = extent_bin(bytes), last_bin = extent_bin(bytes / RUN_MIN_SHARE);
+    extent_t *best = NULL;
+    size_t best_bytes = SIZE_MAX;
+    for (; bin > last_bin; bin--)
+        for (extent_t *e = bins->bin[bin]; e && n_seen < RUN_SCAN_MAX; e = e->bin_next, n_seen++) {
+            size_t run_bytes;
+            extent_t *first = run_of(e, &run_bytes);
+            if (run_bytes >= bytes && run_bytes - bytes >= extent_lead_bytes(first, align) &&
+                run_bytes < best_bytes) {
+                best = first;
+                best_bytes = run_bytes;
+            }
+        }
+    return best;
+}
+
 /* ---- The age list ---- */
+
+#define AGE_SEARCH_MAX   32u
+#define AGE_MAX_APART_MS ((uint64_t)1 << 20)
 
 static void age_insert(extent_t *extent, extent_t *older) {
     large_store_t *store = &large_store;
@@ -163,6 +197,18 @@ static void age_insert(extent_t *extent, extent_t *older) {
     extent->newer = older ? older->newer : store->oldest;
     *(extent->newer ? &extent->newer->older : &store->newest) = extent;
     *(older ? &older->newer : &store->oldest) = extent;
+}
+
+/* To where it belongs by its time, looked for from behind `place` on.  It may end up a bit too old:
+ * the search is bounded. */
+static void age_insert_from(extent_t *extent, extent_t *place, uint64_t freed_ms) {
+    extent_t *newer = place ? place->newer : large_store.oldest;
+    for (unsigned i = 0; newer && newer->freed_ms < freed_ms && i < AGE_SEARCH_MAX; i++) {
+        place = newer;
+        newer = newer->newer;
+    }
+    extent->freed_ms = newer && newer->freed_ms < freed_ms ? newer->freed_ms : freed_ms;
+    age_insert(extent, place);
 }
 
 void extent_age_append(extent_t *extent) {
@@ -215,19 +261,30 @@ extent_t *extent_split(extent_t *extent, size_t head_bytes) {
     return tail;
 }
 
-/* Two neighbours of the same state, in no bin, become one, which is as old as the older. */
+/* The mean of two extents' times, by bytes: much idle memory stays old next to a little that is in
+ * use.  Differences of more than a quarter of an hour are all the same. */
+static uint64_t mean_freed_ms(const extent_t *older, const extent_t *newer) {
+    uint64_t apart_ms = newer->freed_ms - older->freed_ms;
+    if (apart_ms > AGE_MAX_APART_MS)
+        apart_ms = AGE_MAX_APART_MS;
+    uint64_t n_pages = (older->bytes + newer->bytes) / vm_page_bytes();
+    return newer->freed_ms - apart_ms * (older->bytes / vm_page_bytes()) / n_pages;
+}
+
+static void join_ages(extent_t *extent, extent_t *next) {
+    bool is_older = extent->freed_ms <= next->freed_ms;
+    extent_t *older = is_older ? extent : next, *newer = is_older ? next : extent;
+    uint64_t freed_ms = mean_freed_ms(older, newer);
+    extent_age_remove(newer);
+    extent_t *place = older->older;
+    extent_age_remove(older);
+    age_insert_from(extent, place, freed_ms);
+}
+
+/* Two neighbours of the same state, in no bin, become one. */
 static void join(extent_t *extent, extent_t *next) {
-    if (extent->state == EXTENT_DIRTY) {
-        extent_t *newer = next->freed_ms < extent->freed_ms ? extent : next;
-        extent_t *place = newer->older;
-        extent_age_remove(newer);
-        if (newer == extent) {
-            place = next->older;
-            extent_age_remove(next);
-            age_insert(extent, place);
-            extent->freed_ms = next->freed_ms;
-        }
-    }
+    if (extent->state == EXTENT_DIRTY)
+        join_ages(extent, next);
     extent->bytes += next->bytes;
     unlink_behind(next);
     extent_drop(next);

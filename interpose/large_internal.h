@@ -59,8 +59,9 @@ extern "C" {
 #define LARGE_GROW_FACTOR       4u                /* room of such a span, in sizes of its object */
 #define LARGE_COMMIT_MIN_BYTES  ((size_t)1 << 20)
 #define LARGE_COMMIT_MAX_BYTES  ((size_t)64 << 20)
-#define LARGE_DECAY_MS          1000u /* what is free for longer goes back */
-#define LARGE_MAX_PIECES_IN_ALL 8192u /* of the 65530 kernel mappings there may be */
+#define LARGE_ASK_MIN_BYTES     ((size_t)1 << 30) /* from here on the system is asked before */
+#define LARGE_DECAY_MS          1000u             /* what is free for longer goes back */
+#define LARGE_MAX_PIECES_IN_ALL 8192u             /* of the 65530 kernel mappings there may be */
 
 typedef enum { EXTENT_LIVE, EXTENT_DIRTY, EXTENT_CLEAN, EXTENT_BUSY } extent_state_t;
 #define LARGE_N_BIN_KINDS 2u /* DIRTY and CLEAN */
@@ -81,7 +82,7 @@ typedef struct extent {
     struct extent *prev, *next;         /* neighbours by address */
     struct extent *bin_prev, *bin_next; /* of the same bin */
     struct extent *older, *newer;       /* neighbours on the age list */
-    uint64_t freed_ms;                  /* of what has been free longest in it */
+    uint64_t freed_ms;                  /* its parts' mean, about */
     uint8_t state;                      /* extent_state_t */
     large_pieces_t pieces;
 } extent_t;
@@ -166,6 +167,9 @@ void extent_set_taken(extent_t *extent, extent_state_t state);
 /* A free extent of that state in which `bytes` aligned to `align` fit, nearly the smallest; or
  * NULL. */
 extent_t *extent_search(extent_state_t state, size_t bytes, size_t align);
+
+/* The first of a run of free extents, not all of a state, in which they fit; or NULL. */
+extent_t *extent_search_runs(size_t bytes, size_t align);
 
 /* Bytes to skip in the memory for an object aligned to `align`. */
 static inline size_t extent_lead_bytes(const extent_t *extent, size_t align) {

@@ -100,6 +100,8 @@ static arena_t *new_arena(size_t bytes, size_t align) {
 static extent_t *place_in_arena(size_t bytes, size_t align, extent_state_t prefer, bool *is_zero) {
     extent_state_t other = prefer == EXTENT_DIRTY ? EXTENT_CLEAN : EXTENT_DIRTY;
     extent_t *extent = extent_search(prefer, bytes, align);
+    if (!extent && prefer == EXTENT_DIRTY)
+        extent = extent_search_runs(bytes, align);
     if (!extent)
         extent = extent_search(other, bytes, align);
     if (extent)
@@ -111,6 +113,16 @@ static extent_t *place_in_arena(size_t bytes, size_t align, extent_state_t prefe
     return arena ? place_at_end(arena, bytes, align, is_zero) : NULL;
 }
 
+/* Whether the system would let a program have so much at once.  Reserved memory is not charged for,
+ * so what is beyond all reason has to be asked for in earnest: as elsewhere, it is not to be had.
+ */
+static bool system_grants(size_t bytes) {
+    if (bytes < LARGE_ASK_MIN_BYTES)
+        return true;
+    void *probe = vm_map(bytes);
+    return probe && vm_release(probe, bytes);
+}
+
 /* Descriptors for an arena with an extent that is cut in three, and the table's entry. */
 static bool reserve(void) {
     return extent_reserve(4) && large_table_reserve();
@@ -118,7 +130,7 @@ static bool reserve(void) {
 
 extent_t *large_place(size_t bytes, size_t align, size_t room_bytes, extent_state_t prefer,
                       bool *is_zero) {
-    if (!reserve())
+    if (!system_grants(bytes) || !reserve())
         return NULL;
     if (bytes > LARGE_SPAN_MIN_BYTES || align > REGION_BYTES || room_bytes > bytes) {
         extent_t *extent = place_in_cached_span(bytes, align, is_zero);
@@ -140,7 +152,7 @@ bool large_place_grow(extent_t *extent, size_t bytes) {
     if (have_bytes < bytes) {
         arena_t *arena = extent->arena;
         size_t more_bytes = bytes - have_bytes;
-        if (next || more_bytes > arena_room(arena) || !extent_reserve(1) ||
+        if (next || more_bytes > arena_room(arena) || !system_grants(bytes) || !extent_reserve(1) ||
             !arena_commit(arena, more_bytes))
             return false;
     }

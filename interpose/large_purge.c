@@ -7,7 +7,7 @@
  * does; a page kept may never be used again.  So what happens depends on how much is free, and on
  * how much purging there was: a purge budget that a burst may use up and that fills slowly.
  *
- *      up to the soft limit  stays; once free for LARGE_DECAY_MS it goes, while half of the budget
+ *      up to the soft limit  stays; once free for LARGE_DECAY_MS it goes, while most of the budget
  *                            is left
  *      up to the hard limit  goes, but only at a steady rate: a program whose objects come and go
  *                            has that much between them and will want it back
@@ -16,7 +16,7 @@
  *      more                  goes
  *
  * Measured with 20 live objects of 1-16 MiB, replaced at random and touched (us a replacement, peak
- * MiB), in turn with glibc (550, 275): the soft limit alone 2500-3900, 275; this 280, 282.
+ * MiB), in turn with glibc (550-730, 275): the soft limit alone 2500-3900, 275; this 220-410, 280.
  *
  * The system calls are made without the lock.  Meanwhile the memory is BUSY: nobody's.
  */
@@ -26,16 +26,17 @@
 
 #include "vm.h"
 
-#define PURGE_MIN_BYTES ((size_t)1 << 20) /* a smaller part of an extent is not worth a call */
+#define PURGE_MIN_BYTES     ((size_t)1 << 20) /* a smaller part of an extent is not worth a call */
 
-#define SOFT_MIN_BYTES  ((size_t)32 << 20)
-#define SOFT_LIVE_SHARE 4u /* of the live bytes, if that is more */
-#define HARD_MIN_BYTES  ((size_t)64 << 20)
-#define HARD_LIVE_SHARE 1u
+#define SOFT_MIN_BYTES      ((size_t)32 << 20)
+#define SOFT_LIVE_SHARE     4u /* of the live bytes, if that is more */
+#define HARD_MIN_BYTES      ((size_t)64 << 20)
+#define HARD_LIVE_SHARE     1u
 
-#define BUDGET_BYTES    ((uint64_t)1 << 30)
-#define BUDGET_SOFT_BYTES                                                                          \
-    ((uint64_t)32 << 20) /* the part that what is over the soft limit may use */
+#define BUDGET_BYTES        ((uint64_t)512 << 20)
+#define BUDGET_AGED_BYTES   ((uint64_t)128 << 20) /* of it, for what has been free for long */
+#define BUDGET_SOFT_BYTES   ((uint64_t)32 << 20)  /* and for what is over the soft limit only */
+#define NO_LIMIT            UINT64_MAX
 #define BUDGET_BYTES_PER_MS ((uint64_t)8 << 10)
 
 static size_t limit(size_t min_bytes, unsigned live_share) {
@@ -52,6 +53,12 @@ static bool has_budget(uint64_t may_spend) {
         refilled_bytes = large_store.spent_bytes;
     large_store.spent_bytes -= refilled_bytes;
     return large_store.spent_bytes < may_spend && now_ms >= large_store.no_purge_until_ms;
+}
+
+/* What goes in any case does not count. */
+static void spend(size_t bytes, uint64_t may_spend) {
+    if (may_spend != NO_LIMIT)
+        large_store.spent_bytes += bytes;
 }
 
 /* ---- Freeing ---- */
@@ -151,7 +158,7 @@ static size_t purge_down_to(size_t limit_bytes, uint64_t may_spend) {
         size_t part_bytes = purge_oldest(large_store.stats.free_dirty_bytes - limit_bytes);
         if (!part_bytes)
             break;
-        large_store.spent_bytes += part_bytes;
+        spend(part_bytes, may_spend);
         purged_bytes += part_bytes;
     }
     return purged_bytes;
@@ -163,8 +170,9 @@ size_t large_purge_excess(void) {
         return 0;
     size_t hard_bytes = limit(HARD_MIN_BYTES, HARD_LIVE_SHARE);
     size_t top_bytes = hard_bytes + limit(HARD_MIN_BYTES, 2 * HARD_LIVE_SHARE);
-    return purge_down_to(top_bytes, UINT64_MAX) + purge_down_to(hard_bytes, BUDGET_BYTES) +
-           purge_down_to(soft_bytes, BUDGET_SOFT_BYTES);
+    size_t purged_bytes = purge_down_to(top_bytes, NO_LIMIT);
+    purged_bytes += purge_down_to(hard_bytes, BUDGET_BYTES);
+    return purged_bytes + purge_down_to(soft_bytes, BUDGET_SOFT_BYTES);
 }
 
 static size_t purge_older_than(uint64_t freed_ms, uint64_t may_spend) {
@@ -173,7 +181,7 @@ static size_t purge_older_than(uint64_t freed_ms, uint64_t may_spend) {
         size_t part_bytes = purge_oldest(large_store.oldest->bytes);
         if (!part_bytes)
             break;
-        large_store.spent_bytes += part_bytes;
+        spend(part_bytes, may_spend);
         purged_bytes += part_bytes;
     }
     return purged_bytes;
@@ -184,7 +192,7 @@ size_t large_purge_aged(void) {
         return 0;
     uint64_t now_ms = large_clock_ms();
     return now_ms < LARGE_DECAY_MS ? 0
-                                   : purge_older_than(now_ms - LARGE_DECAY_MS, BUDGET_BYTES / 2);
+                                   : purge_older_than(now_ms - LARGE_DECAY_MS, BUDGET_AGED_BYTES);
 }
 
 /* An arena's whole address range, once nothing is left in it. */
@@ -203,8 +211,7 @@ static void release_unused(arena_t **list) {
 
 size_t large_purge_everything(void) {
     large_store.no_purge_until_ms = 0;
-    size_t purged_bytes = purge_older_than(UINT64_MAX, UINT64_MAX);
-    large_store.spent_bytes = 0; /* asked for, not ours to save */
+    size_t purged_bytes = purge_older_than(UINT64_MAX, NO_LIMIT);
     release_unused(&large_store.cached);
     release_unused(&large_store.arenas);
     return purged_bytes;

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// What the tests of the store of large objects share.
+#ifndef LARGE_FIXTURE_H
+#define LARGE_FIXTURE_H
+
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+extern "C" {
+#include "large_internal.h"
+#include "vm.h"
+}
+
+constexpr size_t KiB = 1024, MiB = 1024 * KiB, GiB = 1024 * MiB;
+constexpr size_t kPage = 4096;
+
+// The store's clock: stands still unless a test moves it on.
+void set_clock_ms(uint64_t ms);
+void advance_clock_ms(uint64_t ms);
+
+// Contents derived from a seed, a word a page: two objects that overlap spoil each other's.
+void fill(void *object, size_t n_bytes, uint64_t seed);
+bool is_filled(const void *object, size_t n_bytes, uint64_t seed);
+bool is_zero(const void *object, size_t n_bytes); // looks at every page
+
+// xorshift64*: reproducible, no lock, one a thread.
+class Random {
+  public:
+    explicit Random(uint64_t seed) : state_(seed * 2 + 1) {}
+    uint64_t next() {
+        state_ ^= state_ >> 12;
+        state_ ^= state_ << 25;
+        state_ ^= state_ >> 27;
+        return state_ * 0x2545F4914F6CDD1Dull;
+    }
+    size_t below(size_t limit) { return next() % limit; }
+    // From a page up, each doubling below `limit` about equally likely.
+    size_t size_up_to(size_t limit);
+
+  private:
+    uint64_t state_;
+};
+
+large_stats_t stats_now();
+uint64_t n_calls(vm_call_t call);
+
+// Each test begins and ends with an empty store that holds no address space.
+class LargeTest : public testing::Test {
+  protected:
+    void SetUp() override;
+    void TearDown() override;
+
+    // Like large_alloc, but fails the test if there is no memory.
+    char *alloc(size_t n_bytes, size_t align = 1);
+    void free(void *object);
+    char *resize(void *object, size_t n_bytes);
+
+    // Uses up as much of the purge budget as leaves the soft limit and the decay without effect.
+    void keep_what_is_freed();
+
+    const char *what_ = nullptr;
+    bool is_zero_ = false; // of the last alloc
+};
+
+#endif // LARGE_FIXTURE_H

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+// Free memory goes back: when, how much, and how often.
+#include "large_fixture.h"
+
+namespace {
+
+class LargePurgeTest : public LargeTest {
+  protected:
+    // So many objects of n_bytes, all written to, then all freed.
+    void use(size_t n_objects, size_t n_bytes) {
+        std::vector<char *> objects;
+        for (size_t i = 0; i < n_objects; i++) {
+            objects.push_back(alloc(n_bytes));
+            fill(objects.back(), n_bytes, i);
+        }
+        for (char *object : objects)
+            free(object);
+    }
+
+    size_t dirty_bytes() { return stats_now().free_dirty_bytes; }
+};
+
+TEST_F(LargePurgeTest, ALittleStaysAndDecays) {
+    use(10, 2 * MiB);
+    EXPECT_EQ(dirty_bytes(), 20 * MiB);
+    advance_clock_ms(LARGE_DECAY_MS);
+    EXPECT_EQ(large_purge(false), 0u);
+    advance_clock_ms(1);
+    EXPECT_EQ(large_purge(false), 20 * MiB);
+    EXPECT_EQ(dirty_bytes(), 0u);
+    EXPECT_EQ(large_purge(false), 0u);
+}
+
+TEST_F(LargePurgeTest, WhatIsUsedAgainDoesNotDecay) {
+    char *old = alloc(4 * MiB), *wall = alloc(kPage), *young = alloc(4 * MiB),
+         *wall2 = alloc(kPage);
+    free(old);
+    advance_clock_ms(LARGE_DECAY_MS);
+    free(young);
+    advance_clock_ms(1);
+    EXPECT_EQ(large_purge(false), 4 * MiB);
+    EXPECT_EQ(alloc(4 * MiB), young);
+    EXPECT_FALSE(is_zero_);
+    for (char *each : {young, wall, wall2})
+        free(each);
+}
+
+TEST_F(LargePurgeTest, DecayHappensInOtherOperationsToo) {
+    use(5, 2 * MiB);
+    advance_clock_ms(LARGE_DECAY_MS + 1);
+    char *object = alloc(600 * KiB);
+    EXPECT_EQ(dirty_bytes(), 0u);
+    free(object);
+}
+
+TEST_F(LargePurgeTest, ABurstIsGivenBackAtOnce) {
+    use(100, 4 * MiB);
+    EXPECT_LE(dirty_bytes(), 64 * MiB);
+    large_store.spent_bytes = 0;
+    use(10, 40 * MiB); // spans
+    EXPECT_LE(dirty_bytes(), 64 * MiB);
+    use(20, 40 * MiB); // one more, with what is left of the budget
+    EXPECT_LE(dirty_bytes(), 128 * MiB);
+}
+
+TEST_F(LargePurgeTest, PurgedMemoryIsNotResidentAndZero) {
+    char *object = alloc(8 * MiB), *wall = alloc(kPage);
+    fill(object, 8 * MiB, 1);
+    EXPECT_GT(vm_resident_bytes(object, 8 * MiB), 0u);
+    free(object);
+    EXPECT_EQ(large_purge(true), 8 * MiB);
+    EXPECT_EQ(vm_resident_bytes(object, 8 * MiB), 0u);
+    EXPECT_EQ(alloc(8 * MiB), object);
+    EXPECT_TRUE(is_zero_);
+    EXPECT_TRUE(is_zero(object, 8 * MiB));
+    free(object);
+    free(wall);
+}
+
+// What comes and goes all the time is kept, whatever the soft limit says.
+TEST_F(LargePurgeTest, SteadyChangeIsHardlyPurged) {
+    Random random(1);
+    std::vector<char *> objects(20);
+    for (char *&object : objects)
+        object = alloc(MiB + random.below(15 * MiB));
+    auto replace_some = [&](int n) {
+        for (int i = 0; i < n; i++) {
+            char *&object = objects[random.below(objects.size())];
+            free(object);
+            object = alloc(MiB + random.below(15 * MiB));
+            advance_clock_ms(1);
+        }
+    };
+    replace_some(10000); // 85 GiB come and go in ten seconds
+    EXPECT_LE(large_store.spent_bytes, 528 * MiB);
+    for (char *object : objects)
+        free(object);
+}
+
+TEST_F(LargePurgeTest, DirtyMemoryIsBoundedEvenWithoutBudget) {
+    keep_what_is_freed();
+    std::vector<char *> objects;
+    for (int i = 0; i < 100; i++)
+        objects.push_back(alloc(i % 2 ? 5 * MiB : 50 * MiB));
+    for (char *object : objects) {
+        free(object);
+        large_stats_t stats = stats_now();
+        EXPECT_LE(stats.free_dirty_bytes, std::max<uint64_t>(stats.live_bytes * 3 / 2, 128 * MiB));
+    }
+    EXPECT_GT(dirty_bytes(), 64 * MiB);
+}
+
+TEST_F(LargePurgeTest, TheBudgetFillsAgain) {
+    keep_what_is_freed();
+    use(24, 5 * MiB);
+    EXPECT_GT(dirty_bytes(), 64 * MiB); // no budget
+    advance_clock_ms(10 * 60 * 1000);
+    large_purge(false);
+    EXPECT_EQ(dirty_bytes(), 0u);
+}
+
+TEST_F(LargePurgeTest, ASystemThatRefusesIsNotAskedAllTheTime) {
+    vm_allow_hook = [](vm_call_t call) { return call != VM_CALL_PURGE; };
+    std::vector<char *> objects;
+    for (int i = 0; i < 200; i++)
+        objects.push_back(alloc(2 * MiB));
+    uint64_t n_purges = n_calls(VM_CALL_PURGE);
+    for (char *object : objects)
+        free(object);
+    EXPECT_EQ(n_calls(VM_CALL_PURGE) - n_purges, 1u);
+    EXPECT_STREQ(large_validate(), nullptr);
+    EXPECT_EQ(dirty_bytes(), 400 * MiB); // nothing is lost, nothing is taken for zero
+    char *object = alloc(2 * MiB);
+    EXPECT_FALSE(is_zero_);
+    vm_allow_hook = nullptr;
+    advance_clock_ms(LARGE_DECAY_MS + 1);
+    free(object);
+    EXPECT_LE(dirty_bytes(), 64 * MiB);
+}
+
+TEST_F(LargePurgeTest, PurgeAllGivesTheAddressSpaceBack) {
+    use(100, 4 * MiB);
+    EXPECT_GT(stats_now().reserved_bytes, 0u);
+    large_purge(true);
+    EXPECT_EQ(stats_now().reserved_bytes, 0u);
+}
+
+TEST_F(LargePurgeTest, ASpanIsKeptForReuse) {
+    use(1, 50 * MiB); // at first it goes: the soft limit is less
+    EXPECT_EQ(dirty_bytes(), 0u);
+    char *object = alloc(50 * MiB);
+    fill(object, 50 * MiB, 1);
+    free(object);
+    uint64_t n_reserves = n_calls(VM_CALL_RESERVE);
+    EXPECT_EQ(alloc(60 * MiB), object); // the pages it has, and some more
+    EXPECT_FALSE(is_zero_);
+    free(object);
+    EXPECT_EQ(alloc(33 * MiB), object);
+    free(object);
+    EXPECT_EQ(n_calls(VM_CALL_RESERVE), n_reserves);
+}
+
+TEST_F(LargePurgeTest, AnEmptySpanIsGivenUp) {
+    char *object = alloc(600 * KiB), *wall = alloc(kPage);
+    fill(object, 600 * KiB, 1);
+    char *span = resize(object, 2 * MiB);
+    char *wall2 = alloc(kPage);
+    for (size_t n_bytes = 4 * MiB; n_bytes <= 512 * MiB; n_bytes *= 2)
+        span = resize(span, n_bytes); // leaves a span whose pages were all moved away
+    EXPECT_EQ(large_store.n_spans, 1u);
+    for (char *each : {span, wall, wall2})
+        free(each);
+}
+
+TEST_F(LargePurgeTest, RefusedReleaseLosesNothing) {
+    use(1, 50 * MiB);
+    use(1, 50 * MiB);
+    use(1, 5 * MiB);
+    EXPECT_EQ(dirty_bytes(), 55 * MiB);
+    uint64_t reserved_bytes = stats_now().reserved_bytes;
+    vm_allow_hook = [](vm_call_t call) { return call != VM_CALL_RELEASE; };
+    large_purge(true);
+    EXPECT_STREQ(large_validate(), nullptr);
+    EXPECT_EQ(stats_now().reserved_bytes, reserved_bytes);
+    char *object = alloc(50 * MiB);
+    EXPECT_EQ(stats_now().reserved_bytes, reserved_bytes);
+    free(object);
+}
+
+} // namespace
