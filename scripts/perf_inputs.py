@@ -2,7 +2,7 @@
 """Inputs for the real programs of the suite: generated, the same each time, scaled by a size.
 
 Each maker takes a directory and a size (1.0: about a second under glibc) and returns a Command.
-What a program prints is compared between allocators, so nothing here may print a time or an address.
+What a program prints is compared between allocators: nothing may print a time or an address.
 """
 
 import os
@@ -27,7 +27,7 @@ def _write(directory, name, lines):
     return path
 
 
-# ---- A compiler ---------------------------------------------------------------------------------
+# ---- A compiler --------------------------------------------------------------------------------
 
 CXX_BLOCK = """
 struct Record{i} {{
@@ -35,7 +35,9 @@ struct Record{i} {{
     template <typename F> double fold(F f) const {{
         return std::accumulate(values.begin(), values.end(), 0.0, f);
     }}
-    bool operator<(const Record{i} &o) const {{ return std::tie(name, values) < std::tie(o.name, o.values); }}
+    bool operator<(const Record{i} &o) const {{
+        return std::tie(name, values) < std::tie(o.name, o.values);
+    }}
 }};
 double use{i}(std::vector<Record{i}> &all) {{
     std::sort(all.begin(), all.end());
@@ -57,7 +59,7 @@ def gxx(directory, size):
     return Command(["g++", "-O1", "-c", source, "-o", os.path.join(directory, "generated.o")])
 
 
-# ---- Script languages -----------------------------------------------------------------------------
+# ---- Script languages --------------------------------------------------------------------------
 
 PYTHON = """
 import json, re, sys
@@ -70,8 +72,8 @@ def count(node):
     return 1 + count(node.left) + count(node.right) if node else 0
 total = 0
 for step in range(int(sys.argv[1])):
-    rows = [{'id': i, 'name': 'name%d' % (i * 7919 % 1000), 'tags': ['t%d' % (i % k) for k in range(1, 6)]}
-            for i in range(2000)]
+    rows = [{'id': i, 'name': 'name%d' % (i * 7919 % 1000),
+             'tags': ['t%d' % (i % k) for k in range(1, 6)]} for i in range(2000)]
     text = json.dumps(rows)
     back = json.loads(text)
     by_name = {}
@@ -163,7 +165,7 @@ def _script(interpreter, name, text, rounds):
     return make
 
 
-# ---- Data bases -----------------------------------------------------------------------------------
+# ---- Data bases --------------------------------------------------------------------------------
 
 def sqlite(directory, size):
     rng = random.Random(1)
@@ -172,9 +174,10 @@ def sqlite(directory, size):
              "CREATE TABLE sale(item INT, n INT, note TEXT);", "BEGIN;"]
     lines += [f"INSERT INTO item VALUES({i},'item {rng.randrange(n)}',{rng.randrange(9999) / 100},"
               f"{rng.randrange(50)});" for i in range(n)]
-    lines += [f"INSERT INTO sale VALUES({rng.randrange(n)},{rng.randrange(9)},'{'x' * rng.randrange(60)}');"
-              for _ in range(n)]
-    lines += ["COMMIT;", "CREATE INDEX by_name ON item(name);", "CREATE INDEX by_item ON sale(item);",
+    lines += [f"INSERT INTO sale VALUES({rng.randrange(n)},{rng.randrange(9)},"
+              f"'{'x' * rng.randrange(60)}');" for _ in range(n)]
+    lines += ["COMMIT;", "CREATE INDEX by_name ON item(name);",
+              "CREATE INDEX by_item ON sale(item);",
               "SELECT kind, count(*), sum(price) FROM item GROUP BY kind ORDER BY kind;",
               "SELECT sum(i.price * s.n), max(s.note) FROM item i JOIN sale s ON s.item = i.id;",
               "SELECT count(*) FROM (SELECT name || note FROM item i JOIN sale s ON s.item = i.id"
@@ -196,7 +199,7 @@ def redis(directory, size):
     return Command(server, server={"socket": socket, "load": load, "stop": stop}, needs_libc=True)
 
 
-# ---- Others ---------------------------------------------------------------------------------------
+# ---- Others ------------------------------------------------------------------------------------
 
 def _schedule(rng, n_jobs):
     """SMT lines: jobs of three steps, a machine for each step; done in ever less time?"""

@@ -79,8 +79,8 @@ set datafile separator "\\t"
             for i, value in enumerate(row[1:]):
                 if value and value > CLIP:
                     at = x + (i - (len(shown) - 1) / 2) / (len(shown) + 1)
-                    script += (f"set label '{value:.1f}' at {at:.3f},{CLIP - .05} rotate by 90 right "
-                               "font ',8' front tc rgb 'white'\n")
+                    script += (f"set label '{value:.1f}' at {at:.3f},{CLIP - .05} rotate by 90 "
+                               "right font ',8' front tc rgb 'white'\n")
         script += f"set xrange [-0.7:{len(panels[0]) - 0.3}]\n"
         plots = [f"$P{number} using {i + 2}:xtic(1) title '{a.name}' lc rgb "
                  f"'{_colour(records.allocators, a)}'" for i, a in enumerate(shown)]
@@ -91,7 +91,8 @@ set datafile separator "\\t"
 
 def _curves(records, table, path, form, settings, style="linespoints pt 7 ps 0.6"):
     """table: {allocator name: [(x, y)]}."""
-    script = _terminal(form, 900, 500) + "\nset grid lc rgb '#dddddd'\nset key outside right noenhanced\n"
+    script = _terminal(form, 900, 500)
+    script += "\nset grid lc rgb '#dddddd'\nset key outside right noenhanced\n"
     plots = []
     for number, allocator in enumerate(records.allocators):
         points = table.get(allocator.name)
@@ -167,7 +168,8 @@ set datafile separator "\\t"
 """ + _block("B", [[r[0], *map(_number, r[1:])] for r in rows])
     plots = [f"$B using {i + 2}:xtic(1) title '{a.name}' lc rgb '{_colour(records.allocators, a)}'"
              for i, a in enumerate(records.allocators)]
-    plots.append(f"$B using {len(plots) + 2}:xtic(1) title 'pages of live objects' lc rgb '#000000'")
+    plots.append(f"$B using {len(plots) + 2}:xtic(1) title 'pages of live objects' "
+                 "lc rgb '#000000'")
     return _gnuplot(script + "plot " + ", \\\n  ".join(plots) + "\n", path)
 
 

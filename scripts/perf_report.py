@@ -49,7 +49,7 @@ def geometric_mean(values):
     return math.exp(sum(map(math.log, values)) / len(values)) if values else None
 
 
-# ---- Markdown -------------------------------------------------------------------------------------
+# ---- Markdown ----------------------------------------------------------------------------------
 
 def _cell(value, form="{:.2f}"):
     return "-" if value is None else form.format(value)
@@ -84,7 +84,8 @@ def ratio_table(records, figure, eligible, unit):
         medians = {a.name: records.median(workload, a, figure) for a in allocators}
         ratio = {n: v / medians[base.name] if v and medians[base.name] else None
                  for n, v in medians.items()}
-        best = min((p for p in peers if medians[p.name]), key=lambda p: medians[p.name], default=None)
+        good = [p for p in peers if medians[p.name]]
+        best = min(good, key=lambda p: medians[p.name], default=None)
         cells = [workload.name, _cell(medians[base.name], "{:.3f}" if unit == "s" else "{:.0f}")]
         for a in allocators:
             if a is not base:
@@ -93,7 +94,8 @@ def ratio_table(records, figure, eligible, unit):
         for a in ours:
             against = medians[a.name] / medians[best.name] if best and medians[a.name] else None
             to_best[a.name].append(against)
-            cells.append("**" + _cell(against) + "**" if against and against > 1.05 else _cell(against))
+            bold = "**" if against and against > 1.05 else ""
+            cells.append(bold + _cell(against) + bold)
         cells.append(best.name if best else "-")
         for a in allocators:
             to_base[a.name].append(ratio[a.name])
@@ -148,13 +150,14 @@ def scaling_table(records):
 
 def core_table(core):
     """core: {(heap, live, window): pairs per microsecond}."""
-    lines = [_row(["live objects", "replaced within", "mheap, pairs/us", "linear, pairs/us", "ratio"]),
-             _row(["---"] * 5)]
+    lines = [_row(["live objects", "replaced within", "mheap, pairs/us", "linear, pairs/us",
+                   "ratio"]), _row(["---"] * 5)]
     for window in perf_suite.CORE_WINDOWS:
         for live in perf_suite.CORE_LIVE:
             ours, other = (core.get((heap, live, window)) for heap in perf_suite.CORE_HEAPS)
-            lines.append(_row([str(live), str(window) if window else "all", _cell(ours), _cell(other),
-                               _cell(ours / other if ours and other else None)]))
+            ratio = ours / other if ours and other else None
+            lines.append(_row([str(live), str(window) if window else "all", _cell(ours),
+                               _cell(other), _cell(ratio)]))
     return lines if core else []
 
 
@@ -171,10 +174,12 @@ def markdown(records, core, clock, header):
     figure = "cpu" if clock == "cpu" else "seconds"
     text = ["# Comparison of allocators", "", *("- " + line for line in header)]
     if any(map(is_timed, records.workloads())):
-        text += section(f"Time ({'processor' if clock == 'cpu' else 'wall clock'}; ratios to glibc)",
+        name = "processor" if clock == "cpu" else "wall clock"
+        text += section(f"Time ({name}; ratios to glibc)",
                         ratio_table(records, figure, is_timed, "s"))
         best = best_of_peers(records, figure, is_timed)
-        text += ["", f"The best peer of each workload: {_cell(best)} of glibc's time (geometric mean)."]
+        text += ["", f"The best peer of each workload: {_cell(best)} of glibc's time "
+                 "(geometric mean)."]
     text += section("Peak resident memory (ratios to glibc)",
                     ratio_table(records, "peak_rss_kb", has_memory, "kB"))
     with_metrics = [w for w in records.workloads() if w.metrics]
@@ -190,7 +195,7 @@ def markdown(records, core, clock, header):
     return "\n".join(text) + "\n"
 
 
-# ---- CSV and header -------------------------------------------------------------------------------
+# ---- CSV and header ----------------------------------------------------------------------------
 
 def _first_match(path, prefix):
     try:
@@ -212,7 +217,8 @@ def describe_machine(command, allocators, library_version):
             f"machine: {_first_match('/proc/cpuinfo', 'model name')}, {os.cpu_count()} processors, "
             f"{memory}, kernel {platform.release()}, transparent huge pages {huge}",
             "command: " + command, "libmheap: " + library_version,
-            "allocators: " + "; ".join(f"{a.name} = {a.version()}" for a in allocators if not a.is_ours)]
+            "allocators: " + "; ".join(f"{a.name} = {a.version()}" for a in allocators
+                                       if not a.is_ours)]
 
 
 def write_csv(path, records, core, header):
@@ -224,7 +230,8 @@ def write_csv(path, records, core, header):
         out.writerow(["round", "group", "workload", "allocator", "status", *names])
         for number, workload, allocator, result in records.rows:
             out.writerow([number, workload.group, workload.name, allocator.name, result.status,
-                          *(f"{result.figures[n]:g}" if n in result.figures else "" for n in names)])
+                          *(f"{result.figures[n]:g}" if n in result.figures else ""
+                            for n in names)])
         for (heap, live, window), rate in core.items():
             out.writerow(["", "core", f"core-{live}-{window or 'all'}", heap, "ok",
                           *(f"{rate:g}" if n == "pairs_per_us" else "" for n in names)])

@@ -46,7 +46,8 @@ class Allocator:
                 answer = _output(["dpkg-query", "-S", candidate])
                 if answer:
                     package = answer.split(": ")[0].split(",")[0]
-                    return package + " " + _output(["dpkg-query", "-W", "-f", "${Version}", package])
+                    query = ["dpkg-query", "-W", "-f", "${Version}", package]
+                    return package + " " + _output(query)
         return os.path.basename(path)
 
 
@@ -96,7 +97,7 @@ def find_allocators(build, library, extra, skip):
     return [a for a in found if a.name not in skip]
 
 
-# ---- One run --------------------------------------------------------------------------------------
+# ---- One run -----------------------------------------------------------------------------------
 
 def _parse_pairs(line):
     """'a=1 b=x' as a dict, numbers as numbers."""
@@ -215,7 +216,8 @@ class Runner:
         if not _wait_for_socket(server["socket"], process):
             return None
         start = time.monotonic()
-        load = subprocess.run(server["load"], capture_output=True, timeout=self.timeout, check=False)
+        load = subprocess.run(server["load"], capture_output=True, timeout=self.timeout,
+                              check=False)
         seconds = time.monotonic() - start
         subprocess.run(server["stop"], capture_output=True, timeout=self.timeout, check=False)
         return seconds if load.returncode == 0 and b"requests per second" in load.stdout else None
@@ -227,7 +229,8 @@ class Runner:
         result = Result(_describe(str(usage.get("status", "signal:0"))))
         if result.status != "ok":
             last = errors.decode(errors="replace").strip().splitlines()[-1:]
-            result.status += f" ({last[0][:100]})" if last and not result.status.startswith("c") else ""
+            if last:
+                result.status += f" ({last[0][:100]})"
             return result
         result.figures = {k: v for k, v in usage.items() if k != "status"}
         result.figures["seconds"] = usage["wall"] if measured is None else measured

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 class Workload:
     name: str
     group: str
-    argv: tuple          # the program of perf/ and its arguments; for group "real", the input's name
+    argv: tuple          # a program of perf/ and its arguments, or an input's name
     full: float = 1.0    # scale, or size of the input
     quick: float = 0.2   # the same for --quick; 0 leaves the workload out
     time: bool = True
@@ -41,23 +41,23 @@ THREADS = {"single": False}
 SMALL = _synthetic("small", [
     ("batch-16", "batch --size 16", 2, .3, "batches of 1000 objects of 16 bytes"),
     ("batch-64", "batch --size 64", 2, .3, "batches of 1000 objects of 64 bytes"),
-    ("batch-64-shuffled", "batch --size 64 --order shuffled", 2, 0, "the same, freed in random order"),
+    ("batch-64-shuffled", "batch --size 64 --order shuffled", 2, 0, "freed in random order"),
     ("batch-256", "batch --size 256", 1, .2, "batches of 385 objects of 256 bytes"),
     ("batch-1024", "batch --size 1024", 1, .2, "batches of 97 objects of 1 KiB"),
     ("batch-8192", "batch --size 8192", 1, .2, "batches of 13 objects of 8 KiB"),
-    ("batch-64-2t", "batch --size 64 --threads 2", 1, .2, "two threads, each its own batches", THREADS),
+    ("batch-64-2t", "batch --size 64 --threads 2", 1, .2, "in two threads", THREADS),
     ("batch-1024-2t", "batch --size 1024 --threads 2", 1, 0, "the same with 1 KiB", THREADS),
     ("sets-small", "sets --live 20000", 1, .15, "sets of 20,000 objects of 16-256 bytes"),
-    ("sets-mixed", "sets --live 20000 --dist mixed", .5, .05, "sets of 20,000 objects of mixed sizes"),
+    ("sets-mixed", "sets --live 20000 --dist mixed", .5, .05, "sets of 20,000 of mixed sizes"),
     ("sets-medium", "sets --live 2000 --dist medium", .3, .03, "sets of 2,000 objects of 1-32 KiB"),
-    ("sets-small-2t", "sets --live 20000 --threads 2", .7, .1, "two threads, each its own sets", THREADS),
-    ("random-small-1k", "random --live 1000", 3, .5, "1,000 live small objects, replaced at random"),
+    ("sets-small-2t", "sets --live 20000 --threads 2", .7, .1, "in two threads", THREADS),
+    ("random-small-1k", "random --live 1000", 3, .5, "1,000 live small objects, replaced"),
     ("random-small-20k", "random --live 20000", 2, .3, "20,000 live small objects"),
-    ("random-small-1m", "random --live 1000000", .5, .05, "1,000,000 live small objects: beyond the cache"),
-    ("random-medium-2k", "random --live 2000 --dist medium", .4, .05, "2,000 live objects of 1-32 KiB"),
-    ("random-mixed-10k", "random --live 10000 --dist mixed", .7, .1, "10,000 live objects of mixed sizes"),
-    ("random-power-10k", "random --live 10000 --dist power", 1, .2, "10,000 live objects, power-law sizes"),
-    ("random-power-200k", "random --live 200000 --dist power", .5, 0, "200,000 live objects, power-law sizes"),
+    ("random-small-1m", "random --live 1000000", .5, .05, "1,000,000: beyond the cache"),
+    ("random-medium-2k", "random --live 2000 --dist medium", .4, .05, "2,000 live of 1-32 KiB"),
+    ("random-mixed-10k", "random --live 10000 --dist mixed", .7, .1, "10,000 live of mixed sizes"),
+    ("random-power-10k", "random --live 10000 --dist power", 1, .2, "10,000 live, power-law sizes"),
+    ("random-power-200k", "random --live 200000 --dist power", .5, 0, "200,000 live, power law"),
 ])
 
 CONTAINERS = _synthetic("containers", [
@@ -69,6 +69,8 @@ CONTAINERS = _synthetic("containers", [
     ("calloc-mixed", "calloc", 1, .2, "cleared objects of mixed sizes"),
     ("calloc-large", "calloc --dist 65536-1048576 --live 100 --steps 20000", 1, .15,
      "cleared objects of 64 KiB to 1 MiB"),
+    ("calloc-sparse", "calloc --dist 65536-1048576 --live 100 --steps 20000 --sparse 1", 1, 0,
+     "the same, touched at three places only"),
     ("aligned", "aligned", 1, .2, "aligned to 32 ... 4096 bytes"),
     ("large", "large", 2, .1, "20 live objects of 1-16 MiB, touched"),
     ("large-sparse", "large --live 200 --from 128K --to 1M --steps 40000", 1, .2,
@@ -78,9 +80,9 @@ CONTAINERS = _synthetic("containers", [
 THREADED = _synthetic("threads", [
     ("handover-1-1", "handover", 1, .1, "one thread allocates, another frees", THREADS),
     ("handover-2-2", "handover --producers 2 --consumers 2", .5, .06, "two to two", THREADS),
-    ("handover-chain", "handover --shape chain --stages 4", 1, .15, "through four threads", THREADS),
+    ("handover-chain", "handover --shape chain --stages 4", 1, .15, "four threads", THREADS),
     ("handover-medium", "handover --dist medium", .5, .05, "one to one, 1-32 KiB", THREADS),
-    ("swap-2t", "swap --threads 2", 2, .3, "threads replace each other's objects in 4096 slots", THREADS),
+    ("swap-2t", "swap --threads 2", 2, .3, "threads share 4096 slots of objects", THREADS),
     ("swap-4t-mixed", "swap --threads 4 --dist mixed --steps 2000000", 1, .1,
      "four threads, mixed sizes", THREADS),
     ("server", "server", 3, .5, "sessions whose threads die and are replaced", THREADS),
