@@ -32,7 +32,8 @@ static void *get_from_free_lists(thread_heap_t *heap, size_t bytes, size_t align
     return NULL;
 }
 
-static void *get_from_end(heap_mheap_t *entry, size_t bytes, size_t align, bool *is_zero) {
+static void *get_from_end(thread_heap_t *heap, heap_mheap_t *entry, size_t bytes, size_t align,
+                          bool *is_zero) {
     if (entry->tail_bytes < bytes + MHEAP_TAG_BYTES)
         return NULL;
     mheap_t *h = region_mheap(entry->region);
@@ -41,16 +42,18 @@ static void *get_from_end(heap_mheap_t *entry, size_t bytes, size_t align, bool 
     purge_budget_earn(h->accessible_len - accessible_before);
     if (uoffset == MHEAP_GROUNDED)
         return NULL;
+    uint32_t tail_before = entry->tail_bytes;
     note_change(entry);
+    heap->grown_bytes += tail_before - entry->tail_bytes;
     return element_address(entry, uoffset);
 }
 
 void *heap_get_element(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero) {
     void *pointer = get_from_free_lists(heap, bytes, align, is_zero);
     for (uint32_t i = 0; !pointer && i < heap->n_mheaps; i++)
-        pointer = get_from_end(&heap->mheaps[i], bytes, align, is_zero);
+        pointer = get_from_end(heap, &heap->mheaps[i], bytes, align, is_zero);
     if (!pointer && heap_add_region(heap, bytes + align))
-        pointer = get_from_end(&heap->mheaps[heap->n_mheaps - 1], bytes, align, is_zero);
+        pointer = get_from_end(heap, &heap->mheaps[heap->n_mheaps - 1], bytes, align, is_zero);
     if (pointer)
         heap->counts.n_elements_made++;
     return pointer;

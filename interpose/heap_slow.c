@@ -14,9 +14,16 @@
 #define MEDIUM_LIST_FIRST_BYTES ((size_t)64 << 10)
 #define MEDIUM_LIST_MAX_BYTES   ((size_t)1 << 20)
 
-/* Blocks are taken from runs until a list has this many bytes, or this many blocks. */
-#define REFILL_BYTES  ((size_t)4 << 10)
-#define REFILL_BLOCKS 32u
+/* Returned blocks are taken from runs until a list has this many, fresh ones are carved by the page,
+ * or by four pages in a heap that has many runs: a touched page is a resident page. */
+#define REFILL_BLOCKS        32u
+#define CARVE_BYTES          ((size_t)4 << 10)
+#define CARVE_MORE_BYTES     ((size_t)16 << 10)
+#define CARVE_MORE_FROM_RUNS 32u
+
+/* Idle lists are looked for when a heap has grown by this much, or by that much for each of
+ * its mheaps. */
+#define SWEEP_MIN_BYTES ((uint64_t)1 << 20)
 
 static int32_t list_limit(unsigned size_class, size_t small_bytes, size_t medium_bytes) {
     size_t bytes = size_class_bytes(size_class);
@@ -30,36 +37,37 @@ int32_t heap_list_limit_at_first(unsigned size_class) {
 
 /* ---- Refill ---- */
 
-/* Blocks of a partial run, its returned ones before fresh ones. */
-static uint32_t take_from_run(thread_heap_t *heap, unsigned size_class, uint32_t wanted,
-                              block_t **head) {
-    uint32_t tile_number = heap->partial_run[size_class];
-    run_t *run = run_of_tile(tile_number);
-    uint32_t n = run_take(run, head, heap->key);
-    if (n == 0) {
-        void *start = (void *)((uintptr_t)tile_number << TILE_LOG2_BYTES);
-        n = run_carve(run, start, wanted, head, heap->key);
-    }
-    if (!run_has_blocks(run))
-        run_list_remove(&heap->partial_run[size_class], tile_number);
-    return n;
+static uint32_t carve_blocks(const thread_heap_t *heap, unsigned size_class) {
+    bool more = heap->counts.n_runs_made >= CARVE_MORE_FROM_RUNS;
+    size_t n_blocks = (more ? CARVE_MORE_BYTES : CARVE_BYTES) / size_class_bytes(size_class);
+    return n_blocks ? (uint32_t)n_blocks : 1;
 }
 
-static block_t *refill_from_runs(thread_heap_t *heap, unsigned size_class, uint32_t wanted) {
+/* Returned blocks of partial runs; if there are none, fresh ones of one run. */
+static block_t *refill_from_runs(thread_heap_t *heap, unsigned size_class) {
+    uint32_t *partial = &heap->partial_run[size_class], n = 0;
     block_t *head = NULL;
-    uint32_t n = 0;
-    while (n < wanted) {
-        if (!heap->partial_run[size_class] && (n > 0 || !heap_make_run(heap, size_class)))
+    if (!*partial && !heap_make_run(heap, size_class))
+        return NULL;
+    while (n < REFILL_BLOCKS && *partial) {
+        uint32_t tile_number = *partial;
+        run_t *run = run_of_tile(tile_number);
+        if (run->n_free == 0) {
+            void *start = (void *)((uintptr_t)tile_number << TILE_LOG2_BYTES);
+            uint32_t n_fresh = n ? 0 : carve_blocks(heap, size_class);
+            n += run_carve(run, start, n_fresh, &head, heap->key);
+            if (!run_has_blocks(run))
+                run_list_remove(partial, tile_number);
             break;
-        n += take_from_run(heap, size_class, wanted - n, &head);
+        }
+        n += run_take(run, &head, heap->key);
+        if (!run_has_blocks(run))
+            run_list_remove(partial, tile_number);
+        else
+            break; /* what is left of it was never used */
     }
     heap->list[size_class].credit -= (int32_t)n;
     return head;
-}
-
-static uint32_t refill_blocks(unsigned size_class) {
-    uint32_t n_blocks = (uint32_t)(REFILL_BYTES / size_class_bytes(size_class));
-    return n_blocks > REFILL_BLOCKS ? n_blocks : REFILL_BLOCKS / 4;
 }
 
 static void *get_cold(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
@@ -77,8 +85,11 @@ static block_t *pop(thread_heap_t *heap, unsigned size_class) {
     return block;
 }
 
+static void sweep_if_due(thread_heap_t *heap);
+
 static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
     heap->counts.n_refills++;
+    sweep_if_due(heap);
     heap_take_inbox(heap); /* may put blocks on this very list */
     if (heap->list[size_class].head)
         return pop(heap, size_class);
@@ -88,9 +99,7 @@ static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_ze
         heap->n_cold[size_class]++;
         return get_cold(heap, size_class, is_zero);
     }
-    bool slow = heap->fast_id != heap->id;
-    heap->list[size_class].head =
-        refill_from_runs(heap, size_class, slow ? 1 : refill_blocks(size_class));
+    heap->list[size_class].head = refill_from_runs(heap, size_class);
     if (!heap->list[size_class].head)
         return get_cold(heap, size_class, is_zero); /* no room for a run */
     return pop(heap, size_class);
@@ -164,6 +173,24 @@ void heap_flush(thread_heap_t *heap, unsigned size_class) {
     raise_limit(list, size_class);
     heap_purge_if_due(heap);
     heap_unlock(heap);
+}
+
+/*
+ * A list that is not used pins runs: a few free blocks in each of them are enough.  So before a heap
+ * grows much, the lists on which nothing has happened since the last time are taken home.
+ */
+static void sweep_if_due(thread_heap_t *heap) {
+    if (heap->grown_bytes < heap->n_mheaps * SWEEP_MIN_BYTES)
+        return;
+    heap->grown_bytes = 0;
+    for (unsigned c = 0; c < N_CLASSES; c++) {
+        block_list_t *list = &heap->list[c];
+        if (list->head && list->credit == heap->swept_credit[c]) {
+            put_list(heap, cut_list(heap, list, 0));
+            list->credit = list->limit = heap_list_limit_at_first(c);
+        }
+        heap->swept_credit[c] = list->credit;
+    }
 }
 
 static void flush_all_locked(thread_heap_t *heap) {

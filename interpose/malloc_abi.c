@@ -11,11 +11,8 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-const uint8_t small_class_of_granules[SMALL_MAX_BYTES / 16 + 1] = {
-    0,  0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 16, 17, 17, 18,
-    18, 19, 19, 20, 20, 21, 21, 22, 22, 23, 23, 24, 24, 24, 24, 25, 25, 25, 25, 26, 26, 26,
-    26, 27, 27, 27, 27, 28, 28, 28, 28, 29, 29, 29, 29, 30, 30, 30, 30, 31, 31, 31, 31,
-};
+#define GRANULES(size_class, before, bytes) [(before) / 16 + 1 ...(bytes) / 16] = size_class,
+const uint8_t small_class_of_granules[SMALL_MAX_BYTES / 16 + 1] = {EACH_SMALL_CLASS(GRANULES)};
 
 EXPORT void *malloc(size_t bytes) {
     return fast_malloc(bytes);

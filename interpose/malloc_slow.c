@@ -80,25 +80,30 @@ void *heap_calloc(size_t n, size_t bytes) {
     return pointer;
 }
 
-/* Blocks of a run are multiples of their size from a 64 KiB boundary, so a size that is a multiple
- * of the alignment is aligned - unless the class is still cold. */
+/* Blocks of a run are multiples of their size from a 64 KiB boundary, so any block for a size that is
+ * a multiple of the alignment is aligned.  Elements of a cold class are not: then it gets hot now. */
 static void *memalign_small(size_t align, size_t bytes) {
-    if (bytes > SMALL_MAX_BYTES - align)
-        return NULL;
-    size_t rounded = (bytes + align - 1) & ~(align - 1);
-    void *pointer = fast_malloc(rounded ? rounded : align);
-    if (((uintptr_t)pointer & (align - 1)) == 0)
-        return pointer;
-    fast_free(pointer);
-    return NULL;
+    size_t rounded = bytes ? (bytes + align - 1) & ~(align - 1) : align;
+    for (unsigned i = 0; i <= N_COLD_OBJECTS; i++) {
+        void *pointer = fast_malloc(rounded);
+        if (((uintptr_t)pointer & (align - 1)) == 0)
+            return pointer;
+        self_heap->n_cold[size_class_of(rounded)] = N_COLD_OBJECTS;
+        fast_free(pointer);
+    }
+    return NULL; /* no memory for a run */
 }
 
 void *heap_memalign(size_t align, size_t bytes) {
     bool is_zero;
     if (align <= 16)
         return fast_malloc(bytes);
-    void *pointer = align <= SMALL_MAX_BYTES ? memalign_small(align, bytes) : NULL;
-    return pointer ? pointer : allocate(bytes, align, &is_zero, CALLER);
+    if (align <= SMALL_MAX_BYTES && bytes <= SMALL_MAX_BYTES - align) {
+        void *pointer = memalign_small(align, bytes);
+        if (pointer)
+            return pointer;
+    }
+    return allocate(bytes, align, &is_zero, CALLER);
 }
 
 /* ---- Freeing ---- */

@@ -81,6 +81,8 @@ typedef struct thread_heap {
     uint32_t partial_run[N_SMALL_CLASSES]; /* first run with free or uncarved blocks, tile number */
     uint8_t n_cold[N_SMALL_CLASSES];       /* elements handed out while the class was cold; the
                                               owner, who alone writes it, reads it unlocked */
+    int32_t swept_credit[N_CLASSES];       /* of each list at the last sweep */
+    uint64_t grown_bytes;                  /* by which the mheaps grew since then */
     heap_counts_t counts;
 
     /* shared part, on a line of its own: the inbox is written by other threads */

@@ -3,18 +3,11 @@
 
 #include "region.h"
 
-/* Block sizes of the small classes, in the order of size_class_bytes. */
-#define EACH_CLASS(X)                                                                              \
-    X(16) X(32) X(48) X(64) X(80) X(96) X(112) X(128)                                              \
-    X(144) X(160) X(176) X(192) X(208) X(224) X(240) X(256)                                        \
-    X(288) X(320) X(352) X(384) X(416) X(448) X(480) X(512)                                        \
-    X(576) X(640) X(704) X(768) X(832) X(896) X(960) X(1024)
+#define RECIPROCAL(size_class, before, bytes) [size_class] = UINT32_MAX / (bytes) + 1u,
+#define CAPACITY(size_class, before, bytes)   [size_class] = RUN_BYTES / (bytes),
 
-#define RECIPROCAL(bytes) (uint32_t)(UINT32_MAX / (bytes) + 1u),
-#define CAPACITY(bytes)   (uint16_t)(RUN_BYTES / (bytes)),
-
-const uint32_t run_reciprocal[256] = {EACH_CLASS(RECIPROCAL)};
-const uint16_t run_capacity[N_SMALL_CLASSES] = {EACH_CLASS(CAPACITY)};
+const uint32_t run_reciprocal[256] = {EACH_SMALL_CLASS(RECIPROCAL)};
+const uint16_t run_capacity[N_SMALL_CLASSES] = {EACH_SMALL_CLASS(CAPACITY)};
 
 void run_init(run_t *run, unsigned size_class) {
     *run = (run_t){.size_class = (uint8_t)size_class};

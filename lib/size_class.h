@@ -12,10 +12,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SMALL_MAX_BYTES  1024u          /* largest class that lives in runs */
+#define SMALL_MAX_BYTES  4096u          /* largest class that lives in runs */
 #define MEDIUM_MAX_BYTES (512u << 10)   /* largest class */
-#define N_SMALL_CLASSES  32u
+#define N_SMALL_CLASSES  48u
 #define N_CLASSES        104u
+
+/* X(class, bytes of the class before, bytes) for each small class. */
+#define EACH_SMALL_CLASS(X)                                                                        \
+    X(0, 0, 16) X(1, 16, 32) X(2, 32, 48) X(3, 48, 64)                                             \
+    X(4, 64, 80) X(5, 80, 96) X(6, 96, 112) X(7, 112, 128)                                         \
+    EACH_OF_DOUBLING(X, 8, 16, 128) EACH_OF_DOUBLING(X, 16, 32, 256)                               \
+    EACH_OF_DOUBLING(X, 24, 64, 512) EACH_OF_DOUBLING(X, 32, 128, 1024)                            \
+    EACH_OF_DOUBLING(X, 40, 256, 2048)
+#define EACH_OF_DOUBLING(X, c, step, from)                                                         \
+    X(c, from, from + step) X(c + 1, from + step, from + 2 * step)                                 \
+    X(c + 2, from + 2 * step, from + 3 * step) X(c + 3, from + 3 * step, from + 4 * step)          \
+    X(c + 4, from + 4 * step, from + 5 * step) X(c + 5, from + 5 * step, from + 6 * step)          \
+    X(c + 6, from + 6 * step, from + 7 * step) X(c + 7, from + 7 * step, from + 8 * step)
 
 /* Class of `bytes` (> 128): 8 + 8 * (log2 - 7) + the next three bits, of bytes - 1. */
 static inline unsigned size_class_of_medium(size_t bytes) {
@@ -43,7 +56,7 @@ static inline unsigned size_class_within(size_t bytes) {
     return next > N_CLASSES ? N_CLASSES - 1 : next - 1;
 }
 
-_Static_assert(N_SMALL_CLASSES == 8 + 8 * 3, "up to 128, then three doublings to 1024");
+_Static_assert(N_SMALL_CLASSES == 8 + 8 * 5, "up to 128, then five doublings to 4096");
 _Static_assert(N_CLASSES == 8 + 8 * 12, "up to 128, then twelve doublings to 512 KiB");
 
 #endif /* MHEAP_SIZE_CLASS_H */
