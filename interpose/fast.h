@@ -15,8 +15,8 @@
 #define likely(condition)   __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
-/* Class of (bytes + 15) / 16, for small sizes. */
-extern const uint8_t small_class_of_granules[SMALL_MAX_BYTES / 16 + 1];
+/* Byte offset in the heap of the list for (bytes + 15) / 16, for small sizes. */
+extern const uint16_t small_list_offset[SMALL_MAX_BYTES / 16 + 1];
 
 static inline void *fast_pop(thread_heap_t *heap, block_list_t *list, size_t bytes) {
     block_t *block = list->head;
@@ -38,13 +38,13 @@ static inline void *fast_malloc(size_t bytes) {
             return heap_malloc_slow(bytes);
         return fast_pop(heap, &heap->list[size_class_of_medium(bytes)], bytes);
     }
-    return fast_pop(heap, &heap->list[small_class_of_granules[(bytes + 15) / 16]], bytes);
+    size_t offset = small_list_offset[(bytes + 15) / 16];
+    return fast_pop(heap, (block_list_t *)((char *)heap + offset), bytes);
 }
 
-/* Push a block whose kind is known.  Its first word is looked at for a link: then it is suspected of
+/* Push a block whose list is known.  Its first word is looked at for a link: then it is suspected of
  * being free already, and the slow path decides. */
-static inline void fast_push(thread_heap_t *heap, unsigned size_class, block_t *block) {
-    block_list_t *list = &heap->list[size_class];
+static inline void fast_push(thread_heap_t *heap, block_list_t *list, block_t *block) {
     uintptr_t mask = block_mask(block, heap->key);
     if (unlikely(block_link_is_plausible(block_decode_with(mask, block->link))))
         return heap_free_slow(block);
@@ -70,7 +70,7 @@ static inline void fast_free_element(thread_heap_t *heap, region_t *region, void
     unsigned size_class = size_class_within((size_t)n_words * MHEAP_WORD_BYTES);
     if (unlikely(!thread_heap_wants_element(heap, size_class)))
         return heap_free_slow(pointer);
-    fast_push(heap, size_class, pointer);
+    fast_push(heap, &heap->list[size_class], pointer);
 }
 
 static inline void fast_free(void *pointer) {
@@ -83,13 +83,15 @@ static inline void fast_free(void *pointer) {
         return heap_free_other(pointer); /* NULL, too */
     region_t *region = region_of(pointer);
     unsigned tile_class = region_tile_class(region, pointer);
-    /* No offset is a block's in a tile of elements: one test for both. */
-    if (unlikely(!run_offset_is_block((uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1)), tile_class))) {
+    block_list_t *list = &heap->list[tile_class];
+    uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
+    /* As run_offset_is_block.  No offset is a block's in a tile of elements: one test for both. */
+    if (unlikely((uint32_t)(offset * list->reciprocal) >= list->reciprocal)) {
         if (tile_class == TILE_ELEMENTS)
             return fast_free_element(heap, region, pointer);
         return heap_free_slow(pointer);
     }
-    fast_push(heap, tile_class, pointer);
+    fast_push(heap, list, pointer);
 }
 
 #endif /* MHEAP_FAST_H */

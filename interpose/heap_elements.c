@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "heap_elements.h"
 
+#include "fatal.h"
 #include "heaps.h"
 #include "mheap_internal.h"
 #include "purge_budget.h"
@@ -96,21 +97,37 @@ static void release_run(thread_heap_t *heap, void *start) {
     heap->counts.n_runs_released++;
 }
 
-void heap_put_block(thread_heap_t *heap, block_t *block) {
-    run_t *run = run_of_tile(run_tile_number(block));
+/* Inline, since whole lists go through it. */
+static inline void put_block(thread_heap_t *heap, run_t *run, block_t *block) {
     run_push(run, block, heap->key);
     if (!run->is_partial)
         run_list_push(&heap->partial_run[run->size_class], run_tile_number(block));
     /* The last run with room of its class stays: it will be wanted again. */
-    if (run_is_empty(run) && (run->next || run->prev))
+    else if (run_is_empty(run) && (run->next || run->prev))
         release_run(heap, run_start(block));
 }
 
-void heap_put(thread_heap_t *heap, void *pointer) {
-    if (region_tile_class(region_of(pointer), pointer) == TILE_ELEMENTS)
-        heap_put_element(heap, pointer);
+static inline void put(thread_heap_t *heap, block_t *block) {
+    region_t *region = region_of(block);
+    unsigned tile = region_tile(block);
+    if (region->tile_class[tile] == TILE_ELEMENTS)
+        heap_put_element(heap, block);
     else
-        heap_put_block(heap, pointer);
+        put_block(heap, &region->runs[tile], block);
+}
+
+void heap_put(thread_heap_t *heap, void *pointer) {
+    put(heap, pointer);
+}
+
+void heap_put_list(thread_heap_t *heap, block_t *block) {
+    while (block) {
+        uintptr_t next = block_decode(block, heap->key);
+        if (__builtin_expect(!block_link_is_plausible(next), 0))
+            fatal("free", block, "a free block was written to (write after free)");
+        put(heap, block);
+        block = (block_t *)next;
+    }
 }
 
 /* ---- Giving back ---- */

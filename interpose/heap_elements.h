@@ -26,11 +26,12 @@ bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes);
 /* A new run, on the heap's list of partial runs.  False: no memory. */
 bool heap_make_run(thread_heap_t *heap, unsigned size_class);
 
-/* Take a block of a run of this heap back; gives the run up if it is empty and not needed. */
-void heap_put_block(thread_heap_t *heap, block_t *block);
-
-/* Take back whatever lies at `pointer`, which belongs to this heap and was checked. */
+/* Take back whatever lies at `pointer`, which belongs to this heap and was checked.  A run is given up
+ * when it gets empty and is not needed. */
 void heap_put(thread_heap_t *heap, void *pointer);
+
+/* The same for the blocks of a list, from `block` on. */
+void heap_put_list(thread_heap_t *heap, block_t *block);
 
 /* Give whole free pages back, when enough are dirty and the budget allows it (purge_budget.h). */
 void heap_purge_if_due(thread_heap_t *heap);

@@ -126,19 +126,9 @@ void *heap_get_aligned(thread_heap_t *heap, size_t bytes, size_t align) {
 
 /* ---- Flush ---- */
 
-/* Take the blocks from `block` on home. */
-static void put_list(thread_heap_t *heap, block_t *block) {
-    while (block) {
-        uintptr_t next = block_decode(block, heap->key);
-        if (__builtin_expect(!block_link_is_plausible(next), 0))
-            fatal("free", block, "a free block was written to (write after free)");
-        heap_put(heap, block);
-        block = (block_t *)next;
-    }
-}
-
 /* Cut the list behind its first n_keep blocks; returns the rest. */
-static block_t *cut_list(thread_heap_t *heap, block_list_t *list, int32_t n_keep) {
+static block_t *cut_list(thread_heap_t *heap, unsigned size_class, int32_t n_keep) {
+    block_list_t *list = &heap->list[size_class];
     block_t *rest = list->head, *last = NULL;
     int32_t n = 0;
     for (; n < n_keep && rest; n++) {
@@ -152,25 +142,25 @@ static block_t *cut_list(thread_heap_t *heap, block_list_t *list, int32_t n_keep
         block_link(last, NULL, heap->key);
     else
         list->head = NULL;
-    list->credit = list->limit - n;
+    list->credit = heap->limit[size_class] - n;
     return rest;
 }
 
 /* A list that overflows is worth more room, up to a bound: with twice as much, it goes here half as
  * often. */
-static void raise_limit(block_list_t *list, unsigned size_class) {
+static void raise_limit(thread_heap_t *heap, unsigned size_class) {
     int32_t most = list_limit(size_class, LIST_MAX_BYTES, MEDIUM_LIST_MAX_BYTES);
-    int32_t raised = list->limit * 2 < most ? list->limit * 2 : most;
-    list->credit += raised - list->limit;
-    list->limit = raised;
+    int32_t *limit = &heap->limit[size_class];
+    int32_t raised = *limit * 2 < most ? *limit * 2 : most;
+    heap->list[size_class].credit += raised - *limit;
+    *limit = raised;
 }
 
 void heap_flush(thread_heap_t *heap, unsigned size_class) {
-    block_list_t *list = &heap->list[size_class];
     heap_lock(heap);
     heap->counts.n_flushes++;
-    put_list(heap, cut_list(heap, list, list->limit / 2));
-    raise_limit(list, size_class);
+    heap_put_list(heap, cut_list(heap, size_class, heap->limit[size_class] / 2));
+    raise_limit(heap, size_class);
     heap_purge_if_due(heap);
     heap_unlock(heap);
 }
@@ -186,8 +176,8 @@ static void sweep_if_due(thread_heap_t *heap) {
     for (unsigned c = 0; c < N_CLASSES; c++) {
         block_list_t *list = &heap->list[c];
         if (list->head && list->credit == heap->swept_credit[c]) {
-            put_list(heap, cut_list(heap, list, 0));
-            list->credit = list->limit = heap_list_limit_at_first(c);
+            heap_put_list(heap, cut_list(heap, c, 0));
+            list->credit = heap->limit[c] = heap_list_limit_at_first(c);
         }
         heap->swept_credit[c] = list->credit;
     }
@@ -196,7 +186,7 @@ static void sweep_if_due(thread_heap_t *heap) {
 static void flush_all_locked(thread_heap_t *heap) {
     for (unsigned c = 0; c < N_CLASSES; c++)
         if (heap->list[c].head)
-            put_list(heap, cut_list(heap, &heap->list[c], 0));
+            heap_put_list(heap, cut_list(heap, c, 0));
 }
 
 void heap_flush_all(thread_heap_t *heap) {

@@ -160,18 +160,28 @@ void heap_free_slow(void *pointer) {
     free_object(pointer, &object, "free");
 }
 
-/* A block of a run of another thread's heap, checked as in fast_free. */
-void heap_free_other(void *pointer) {
-    thread_heap_t *heap = self_heap;
+/* Class of a block of any thread's run, checked as in fast_free; N_CLASSES for whatever is not clearly
+ * one, which object_at has to tell. */
+static inline unsigned run_block_class(const void *pointer) {
     owner_id_t owner = owner_of(pointer);
-    if (unlikely(owner == OWNER_NONE || owner > OWNER_HEAP_MAX || heap->fast_id == OWNER_NOT_SELF))
-        return heap_free_slow(pointer);
+    if (unlikely(owner == OWNER_NONE || owner > OWNER_HEAP_MAX))
+        return N_CLASSES;
     unsigned tile_class = region_tile_class(region_of(pointer), pointer);
     uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
-    if (unlikely(tile_class >= N_SMALL_CLASSES || !run_offset_is_block(offset, tile_class) ||
-                 block_link_is_plausible(block_decode(pointer, heap->key))))
+    if (tile_class >= N_SMALL_CLASSES || !run_offset_is_block(offset, tile_class) ||
+        unlikely(block_link_is_plausible(block_decode(pointer, self_heap->key))))
+        return N_CLASSES;
+    return tile_class;
+}
+
+void heap_free_other(void *pointer) {
+    thread_heap_t *heap = self_heap;
+    if (unlikely(heap->fast_id == OWNER_NOT_SELF))
         return heap_free_slow(pointer);
-    remote_free(heap, pointer, owner, size_class_bytes(tile_class));
+    unsigned size_class = run_block_class(pointer);
+    if (unlikely(size_class == N_CLASSES))
+        return heap_free_slow(pointer);
+    remote_free(heap, pointer, owner_of(pointer), size_class_bytes(size_class));
 }
 
 void heap_free(void *pointer) {
@@ -206,12 +216,16 @@ static bool resize_element(void *pointer, const object_t *object, size_t bytes) 
     return resized;
 }
 
+/* Keep a block that is at most twice what is wanted, or small anyway. */
+static inline bool is_good_fit(size_t has_bytes, size_t bytes) {
+    return bytes <= has_bytes && (bytes >= has_bytes / 2 || has_bytes <= 64);
+}
+
 /* In place?  Then true, and usable bytes are at least `bytes`. */
 static bool resize_in_place(void *pointer, const object_t *object, size_t bytes) {
     if (object->kind == OBJECT_LARGE || object->kind == OBJECT_GLIBC)
         return false;
-    /* Keep a block that is at most twice what is wanted, or small anyway. */
-    if (bytes <= object->bytes && (bytes >= object->bytes / 2 || object->bytes <= 64))
+    if (is_good_fit(object->bytes, bytes))
         return true;
     return object->kind == OBJECT_ELEMENT && bytes > SMALL_MAX_BYTES / 4 &&
            bytes <= MEDIUM_MAX_BYTES && resize_element(pointer, object, bytes);
@@ -231,9 +245,23 @@ static void *resize_large(void *pointer, size_t bytes) {
     return resized;
 }
 
+static void *move_run_block(void *pointer, size_t has_bytes, size_t bytes) {
+    void *moved = fast_malloc(bytes);
+    if (moved) {
+        memcpy(moved, pointer, bytes < has_bytes ? bytes : has_bytes);
+        fast_free(pointer);
+    }
+    return moved;
+}
+
 void *heap_realloc(void *pointer, size_t bytes) {
     if (!pointer)
         return fast_malloc(bytes);
+    unsigned size_class = self_heap->fast_id == OWNER_NOT_SELF ? N_CLASSES : run_block_class(pointer);
+    if (likely(size_class != N_CLASSES && bytes > 0)) {
+        size_t has_bytes = size_class_bytes(size_class);
+        return is_good_fit(has_bytes, bytes) ? pointer : move_run_block(pointer, has_bytes, bytes);
+    }
     object_t object = object_at(pointer);
     if (object.kind == OBJECT_NONE) {
         misuse("realloc", pointer, object.what);

@@ -35,8 +35,12 @@
 typedef struct {
     block_t *head;   /* singly linked, links encoded (block.h) */
     int32_t credit;  /* blocks that may still be pushed: limit - length */
-    int32_t limit;   /* in blocks; adapts */
+    uint32_t reciprocal; /* run_reciprocal of the class; 0 if it has no runs */
 } block_list_t;
+
+/* A list more than there are classes: TILE_ELEMENTS, too, indexes one, which is always empty and has
+ * the reciprocal 0, so that no offset looks like a block's. */
+#define N_LISTS (N_CLASSES + 1)
 
 /* Blocks of one other heap, on their way to its inbox. */
 typedef struct {
@@ -70,7 +74,7 @@ typedef struct thread_heap {
     uintptr_t key;           /* secret that encodes links, the same in all heaps */
     owner_id_t fast_id;      /* `id`, or OWNER_NOT_SELF when every call has to go the slow way */
     owner_id_t id;
-    block_list_t list[N_CLASSES];
+    block_list_t list[N_LISTS];
     remote_batch_t remote[N_REMOTE_BATCHES];
 
     /* slow part */
@@ -81,6 +85,7 @@ typedef struct thread_heap {
     uint32_t partial_run[N_SMALL_CLASSES]; /* first run with free or uncarved blocks, tile number */
     uint8_t n_cold[N_SMALL_CLASSES];       /* elements handed out while the class was cold; the
                                               owner, who alone writes it, reads it unlocked */
+    int32_t limit[N_CLASSES];              /* of each list, in blocks; adapts */
     int32_t swept_credit[N_CLASSES];       /* of each list at the last sweep */
     uint64_t grown_bytes;                  /* by which the mheaps grew since then */
     heap_counts_t counts;

@@ -28,7 +28,7 @@
 #define REGION_HEADER_BYTES ((size_t)64 << 10)
 #define N_REGION_TILES      (REGION_BYTES >> TILE_LOG2_BYTES)
 
-#define TILE_ELEMENTS 0xffu /* else the size class of the tile's run */
+#define TILE_ELEMENTS N_CLASSES /* else the size class of the tile's run */
 
 typedef struct region {
     uint8_t tile_class[N_REGION_TILES];

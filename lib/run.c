@@ -6,20 +6,11 @@
 #define RECIPROCAL(size_class, before, bytes) [size_class] = UINT32_MAX / (bytes) + 1u,
 #define CAPACITY(size_class, before, bytes)   [size_class] = RUN_BYTES / (bytes),
 
-const uint32_t run_reciprocal[256] = {EACH_SMALL_CLASS(RECIPROCAL)};
+const uint32_t run_reciprocal[N_SMALL_CLASSES] = {EACH_SMALL_CLASS(RECIPROCAL)};
 const uint16_t run_capacity[N_SMALL_CLASSES] = {EACH_SMALL_CLASS(CAPACITY)};
 
 void run_init(run_t *run, unsigned size_class) {
     *run = (run_t){.size_class = (uint8_t)size_class};
-}
-
-void run_push(run_t *run, block_t *block, uintptr_t key) {
-    if (run->n_free++ == 0) {
-        run->tail = block;
-        run->free = NULL;
-    }
-    block_link(block, run->free, key);
-    run->free = block;
 }
 
 uint32_t run_take(run_t *run, block_t **head, uintptr_t key) {

@@ -37,7 +37,7 @@ _Static_assert(sizeof(run_t) == 32, "dense table in the region header");
 
 /* For n < 2^16: n is a multiple of d exactly if (uint32_t)(n * run_reciprocal[d]) is less than
  * it: Lemire, Kaser, Kurz, "Faster remainder by direct computation", 2019. */
-extern const uint32_t run_reciprocal[256]; /* by tile class: 0, which no number is less than, if not a run's */
+extern const uint32_t run_reciprocal[N_SMALL_CLASSES];
 extern const uint16_t run_capacity[N_SMALL_CLASSES]; /* blocks in a run */
 
 static inline bool run_offset_is_block(uint32_t offset, unsigned size_class) {
@@ -61,10 +61,17 @@ static inline bool run_has_blocks(const run_t *run) {
     return run->n_free > 0 || run_has_uncarved(run);
 }
 
-void run_init(run_t *run, unsigned size_class);
-
 /* Take `block` back. */
-void run_push(run_t *run, block_t *block, uintptr_t key);
+static inline void run_push(run_t *run, block_t *block, uintptr_t key) {
+    if (run->n_free++ == 0) {
+        run->tail = block;
+        run->free = NULL;
+    }
+    block_link(block, run->free, key);
+    run->free = block;
+}
+
+void run_init(run_t *run, unsigned size_class);
 
 /* Put the run's whole free list in front of *head.  Returns the number of blocks. */
 uint32_t run_take(run_t *run, block_t **head, uintptr_t key);
