@@ -20,7 +20,7 @@ cli() { redis-cli -s "$TMPDIR/socket" "$@"; }
 
 # A command a line, values of many sizes, some overwritten and some deleted again.
 prepare() {
-    awk 'BEGIN { x = 1; for (i = 0; i < 40000; i++) {
+    awk 'BEGIN { x = 1; for (i = 0; i < 20000; i++) {
         x = (x * 1103515245 + 12345) % 2147483648
         value = sprintf("%*d", x % 600 + 1, x); gsub(/ /, "v", value)
         kind = x % 6
