@@ -21,10 +21,10 @@ constexpr size_t kPage = 4096;
 void set_clock_ms(uint64_t ms);
 void advance_clock_ms(uint64_t ms);
 
-// Contents derived from a seed, a word a page: two objects that overlap spoil each other's.
+// Contents derived from a seed, a word here and there: two objects that overlap spoil each other's.
 void fill(void *object, size_t n_bytes, uint64_t seed);
 bool is_filled(const void *object, size_t n_bytes, uint64_t seed);
-bool is_zero(const void *object, size_t n_bytes); // looks at every page
+bool is_zero(const void *object, size_t n_bytes);
 
 // xorshift64*: reproducible, no lock, one a thread.
 class Random {
