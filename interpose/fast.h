@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fast.h - the hot paths.  Only what happens nearly always is here; everything else is one tail call
- * away (malloc_slow.c), so neither path has a stack frame.
+ * fast.h - the hot paths.  Only what happens nearly always is here; everything else is one tail
+ * call away (malloc_slow.c), so neither path has a stack frame.
  *
  * No test for "this thread has no heap yet": no_heap's lists are empty, and it owns no region.
  */
@@ -42,8 +42,8 @@ static inline void *fast_malloc(size_t bytes) {
     return fast_pop(heap, (block_list_t *)((char *)heap + offset), bytes);
 }
 
-/* Push a block whose list is known.  Its first word is looked at for a link: then it is suspected of
- * being free already, and the slow path decides. */
+/* Push a block whose list is known.  Its first word is looked at for a link: then it is suspected
+ * of being free already, and the slow path decides. */
 static inline void fast_push(thread_heap_t *heap, block_list_t *list, block_t *block) {
     uintptr_t mask = block_mask(block, heap->key);
     if (unlikely(block_link_is_plausible(block_decode_with(mask, block->link))))
@@ -58,14 +58,13 @@ static inline void fast_push(thread_heap_t *heap, block_list_t *list, block_t *b
 static inline void fast_free_element(thread_heap_t *heap, region_t *region, void *pointer) {
     mheap_t *h = region_mheap(region);
     mheap_uoffset_t uoffset = region_uoffset(region, pointer);
-    if (unlikely((uintptr_t)pointer % 16 != 0 || uoffset - MHEAP_FIRST_UOFFSET >= h->len))
+    if (unlikely((uintptr_t)pointer % 16 != 0 || !uoffset_is_plausible(h, uoffset)))
         return heap_free_slow(pointer);
     mheap_elt_t *e = elt_at(h, uoffset);
     /* One test for: not free, not cached, an odd number of words of at least 3, not too many. */
     uint32_t n_words = e->n_user_data;
     if (unlikely(e->is_free || e->is_cached || n_words < 3 || n_words % 2 == 0 ||
-                 n_words > MEDIUM_MAX_BYTES / MHEAP_WORD_BYTES + 1 ||
-                 !elt_agrees_with_next(h, e)))
+                 n_words > MEDIUM_MAX_BYTES / MHEAP_WORD_BYTES + 1 || !elt_agrees_with_next(h, e)))
         return heap_free_slow(pointer);
     unsigned size_class = size_class_within((size_t)n_words * MHEAP_WORD_BYTES);
     if (unlikely(!thread_heap_wants_element(heap, size_class)))
@@ -78,8 +77,7 @@ static inline void fast_free(void *pointer) {
     size_t index = (uintptr_t)pointer >> REGION_LOG2_BYTES;
     if (unlikely(index >= N_REGIONS))
         return heap_free_slow(pointer);
-    if (unlikely(atomic_load_explicit(&region_owner[index], memory_order_relaxed) !=
-                 heap->fast_id))
+    if (unlikely(atomic_load_explicit(&region_owner[index], memory_order_relaxed) != heap->fast_id))
         return heap_free_other(pointer); /* NULL, too */
     region_t *region = region_of(pointer);
     unsigned tile_class = region_tile_class(region, pointer);

@@ -23,8 +23,8 @@ static void *get_from_free_lists(thread_heap_t *heap, size_t bytes, size_t align
         heap_mheap_t *entry = &heap->mheaps[i];
         if (entry->largest_bin == BIN_NONE || entry->largest_bin < bin)
             continue;
-        mheap_uoffset_t uoffset = mheap_get_search_free_list(region_mheap(entry->region), bytes,
-                                                             align, 0, is_zero);
+        mheap_uoffset_t uoffset =
+            mheap_get_search_free_list(region_mheap(entry->region), bytes, align, 0, is_zero);
         if (uoffset != MHEAP_GROUNDED) {
             note_change(entry);
             return element_address(entry, uoffset);

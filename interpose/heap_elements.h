@@ -26,8 +26,8 @@ bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes);
 /* A new run, on the heap's list of partial runs.  False: no memory. */
 bool heap_make_run(thread_heap_t *heap, unsigned size_class);
 
-/* Take back whatever lies at `pointer`, which belongs to this heap and was checked.  A run is given up
- * when it gets empty and is not needed. */
+/* Take back whatever lies at `pointer`, which belongs to this heap and was checked.  A run is given
+ * up when it gets empty and is not needed. */
 void heap_put(thread_heap_t *heap, void *pointer);
 
 /* The same for the blocks of a list, from `block` on. */
@@ -36,8 +36,8 @@ void heap_put_list(thread_heap_t *heap, block_t *block);
 /* Give whole free pages back, when enough are dirty and the budget allows it (purge_budget.h). */
 void heap_purge_if_due(thread_heap_t *heap);
 
-/* Give everything back that is not in use: empty runs, free pages, access to the mheaps' ends, empty
- * regions.  Returns the bytes of pages. */
+/* Give everything back that is not in use: empty runs, free pages, access to the mheaps' ends,
+ * empty regions.  Returns the bytes of pages. */
 size_t heap_purge_all(thread_heap_t *heap);
 
 #endif /* MHEAP_HEAP_ELEMENTS_H */

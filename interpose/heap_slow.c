@@ -9,21 +9,21 @@
 #include "remote.h"
 
 /* A list's bound in bytes: at first, and at most after it has shown to be worth more. */
-#define LIST_FIRST_BYTES  ((size_t)16 << 10)
-#define LIST_MAX_BYTES    ((size_t)256 << 10)
+#define LIST_FIRST_BYTES        ((size_t)16 << 10)
+#define LIST_MAX_BYTES          ((size_t)256 << 10)
 #define MEDIUM_LIST_FIRST_BYTES ((size_t)64 << 10)
 #define MEDIUM_LIST_MAX_BYTES   ((size_t)1 << 20)
 
-/* Returned blocks are taken from runs until a list has this many, fresh ones are carved by the page,
- * or by four pages in a heap that has many runs: a touched page is a resident page. */
-#define REFILL_BLOCKS        32u
-#define CARVE_BYTES          ((size_t)4 << 10)
-#define CARVE_MORE_BYTES     ((size_t)16 << 10)
-#define CARVE_MORE_FROM_RUNS 32u
+/* Returned blocks are taken from runs until a list has this many, fresh ones are carved by the
+ * page, or by four pages in a heap that has many runs: a touched page is a resident page. */
+#define REFILL_BLOCKS           32u
+#define CARVE_BYTES             ((size_t)4 << 10)
+#define CARVE_MORE_BYTES        ((size_t)16 << 10)
+#define CARVE_MORE_FROM_RUNS    32u
 
 /* Idle lists are looked for when a heap has grown by this much, or by that much for each of
  * its mheaps. */
-#define SWEEP_MIN_BYTES ((uint64_t)1 << 20)
+#define SWEEP_MIN_BYTES         ((uint64_t)1 << 20)
 
 static int32_t list_limit(unsigned size_class, size_t small_bytes, size_t medium_bytes) {
     size_t bytes = size_class_bytes(size_class);
@@ -166,8 +166,8 @@ void heap_flush(thread_heap_t *heap, unsigned size_class) {
 }
 
 /*
- * A list that is not used pins runs: a few free blocks in each of them are enough.  So before a heap
- * grows much, the lists on which nothing has happened since the last time are taken home.
+ * A list that is not used pins runs: a few free blocks in each of them are enough.  So before a
+ * heap grows much, the lists on which nothing has happened since the last time are taken home.
  */
 static void sweep_if_due(thread_heap_t *heap) {
     if (heap->grown_bytes < heap->n_mheaps * SWEEP_MIN_BYTES)

@@ -33,8 +33,8 @@ void heap_take_inbox(thread_heap_t *heap);
 /* The calling thread has become the owner. */
 void heap_adopted(thread_heap_t *heap);
 
-/* Memory is short, or malloc_trim: take all inboxes in, empty the caller's own lists, give every free
- * page of every heap and of the large objects back.  Returns the bytes given back. */
+/* Memory is short, or malloc_trim: take all inboxes in, empty the caller's own lists, give every
+ * free page of every heap and of the large objects back.  Returns the bytes given back. */
 size_t heaps_trim(void);
 
 #endif /* MHEAP_HEAP_SLOW_H */

@@ -11,13 +11,13 @@
 #include "vm.h"
 
 /* A region is smaller only when address space is short. */
-#define REGION_MIN_BYTES ((size_t)256 << 10)
+#define REGION_MIN_BYTES   ((size_t)256 << 10)
 
 /* What a new region makes accessible at first, behind its header. */
 #define FIRST_COMMIT_BYTES ((size_t)192 << 10)
 
 /* Heaps looked at for a dead owner when a thread needs a heap. */
-#define ADOPT_TRIES 64u
+#define ADOPT_TRIES        64u
 
 thread_heap_t no_heap = {.fast_id = OWNER_NOT_SELF, .id = OWNER_NOT_SELF};
 _Thread_local thread_heap_t *self_heap = &no_heap;

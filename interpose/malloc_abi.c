@@ -11,14 +11,6 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-#define LIST_OFFSET(size_class) \
-    (offsetof(thread_heap_t, list) + (size_class) * sizeof(block_list_t))
-#define GRANULES(size_class, before, bytes)                                                        \
-    [(before) / 16 + 1 ...(bytes) / 16] = LIST_OFFSET(size_class),
-const uint16_t small_list_offset[SMALL_MAX_BYTES / 16 + 1] = {
-    LIST_OFFSET(0), /* for 0 bytes */
-    EACH_SMALL_CLASS(GRANULES)};
-
 EXPORT void *malloc(size_t bytes) {
     return fast_malloc(bytes);
 }

@@ -95,8 +95,8 @@ static void print_heap(FILE *file, unsigned number, const stats_t *s) {
             s->reserved_bytes, s->n_mheaps, s->n_runs, s->live_bytes, s->dirty_bytes);
 }
 
-/* glibc's document: a heap element for each of its arenas, here for each thread heap, then the sums.
- * No lock is held while it is written, since the file may well allocate. */
+/* glibc's document: a heap element for each of its arenas, here for each thread heap, then the
+ * sums. No lock is held while it is written, since the file may well allocate. */
 EXPORT int malloc_info(int options, FILE *file) {
     if (options != 0)
         return EINVAL;

@@ -18,6 +18,13 @@
 
 /* ---- Allocating ---- */
 
+#define LIST_OFFSET(size_class)                                                                    \
+    (offsetof(thread_heap_t, list) + (size_class) * sizeof(block_list_t))
+#define GRANULES(size_class, before, bytes)                                                        \
+    [(before) / 16 + 1 ...(bytes) / 16] = LIST_OFFSET(size_class),
+const uint16_t small_list_offset[SMALL_MAX_BYTES / 16 + 1] = {LIST_OFFSET(0), /* for 0 bytes */
+                                                              EACH_SMALL_CLASS(GRANULES)};
+
 static void *get(size_t bytes, size_t align, bool *is_zero) {
     if (bytes + align > MEDIUM_MAX_BYTES + 16)
         return large_alloc(bytes ? bytes : 1, align, is_zero);
@@ -80,8 +87,9 @@ void *heap_calloc(size_t n, size_t bytes) {
     return pointer;
 }
 
-/* Blocks of a run are multiples of their size from a 64 KiB boundary, so any block for a size that is
- * a multiple of the alignment is aligned.  Elements of a cold class are not: then it gets hot now. */
+/* Blocks of a run are multiples of their size from a 64 KiB boundary, so any block for a size that
+ * is a multiple of the alignment is aligned.  Elements of a cold class are not: then it gets hot
+ * now. */
 static void *memalign_small(size_t align, size_t bytes) {
     size_t rounded = bytes ? (bytes + align - 1) & ~(align - 1) : align;
     for (unsigned i = 0; i <= N_COLD_OBJECTS; i++) {
@@ -125,9 +133,8 @@ static void free_block(void *pointer, const object_t *object) {
         remote_free_now(pointer, object->owner, object->bytes);
     else if (object->owner != heap->id)
         remote_free(heap, pointer, object->owner, object->bytes);
-    else if (heap->fast_id != heap->id ||
-             (object->kind == OBJECT_ELEMENT &&
-              !thread_heap_wants_element(heap, object->size_class)))
+    else if (heap->fast_id != heap->id || (object->kind == OBJECT_ELEMENT &&
+                                           !thread_heap_wants_element(heap, object->size_class)))
         heap_put_now(heap, pointer);
     else
         free_to_own_list(heap, pointer, object->size_class);
@@ -160,8 +167,8 @@ void heap_free_slow(void *pointer) {
     free_object(pointer, &object, "free");
 }
 
-/* Class of a block of any thread's run, checked as in fast_free; N_CLASSES for whatever is not clearly
- * one, which object_at has to tell. */
+/* Class of a block of any thread's run, checked as in fast_free; N_CLASSES for whatever is not
+ * clearly one, which object_at has to tell. */
 static inline unsigned run_block_class(const void *pointer) {
     owner_id_t owner = owner_of(pointer);
     if (unlikely(owner == OWNER_NONE || owner > OWNER_HEAP_MAX))
@@ -210,8 +217,8 @@ static void *move_object(void *pointer, const object_t *object, size_t bytes) {
 static bool resize_element(void *pointer, const object_t *object, size_t bytes) {
     thread_heap_t *heap = heap_by_id(object->owner);
     heap_lock(heap);
-    bool resized = heap_resize_element(
-        heap, pointer, element_bytes(size_class_bytes(size_class_of(bytes))));
+    bool resized =
+        heap_resize_element(heap, pointer, element_bytes(size_class_bytes(size_class_of(bytes))));
     heap_unlock(heap);
     return resized;
 }
@@ -257,7 +264,8 @@ static void *move_run_block(void *pointer, size_t has_bytes, size_t bytes) {
 void *heap_realloc(void *pointer, size_t bytes) {
     if (!pointer)
         return fast_malloc(bytes);
-    unsigned size_class = self_heap->fast_id == OWNER_NOT_SELF ? N_CLASSES : run_block_class(pointer);
+    unsigned size_class =
+        self_heap->fast_id == OWNER_NOT_SELF ? N_CLASSES : run_block_class(pointer);
     if (likely(size_class != N_CLASSES && bytes > 0)) {
         size_t has_bytes = size_class_bytes(size_class);
         return is_good_fit(has_bytes, bytes) ? pointer : move_run_block(pointer, has_bytes, bytes);

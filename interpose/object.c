@@ -42,8 +42,8 @@ static object_t run_block_at(const void *pointer, owner_id_t owner, unsigned siz
     return (object_t){OBJECT_RUN_BLOCK, owner, size_class, bytes, NULL};
 }
 
-/* Tags are read without the lock: the object's own half is its owner's, and of the next tag only the
- * half is read that repeats it, which is still as long as the object is live. */
+/* Tags are read without the lock: the object's own half is its owner's, and of the next tag only
+ * the half is read that repeats it, which is still as long as the object is live. */
 static object_t element_at(const void *pointer, owner_id_t owner) {
     region_t *region = region_of(pointer);
     mheap_t *h = region_mheap(region);

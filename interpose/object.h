@@ -10,14 +10,20 @@
 
 #include "heaps.h"
 
-typedef enum { OBJECT_RUN_BLOCK, OBJECT_ELEMENT, OBJECT_LARGE, OBJECT_GLIBC, OBJECT_NONE } object_kind_t;
+typedef enum {
+    OBJECT_RUN_BLOCK,
+    OBJECT_ELEMENT,
+    OBJECT_LARGE,
+    OBJECT_GLIBC,
+    OBJECT_NONE
+} object_kind_t;
 
 typedef struct {
     object_kind_t kind;
-    owner_id_t owner;     /* of its region */
-    unsigned size_class;  /* of the list it belongs on; run blocks and elements */
-    size_t bytes;         /* usable */
-    const char *what;     /* OBJECT_NONE: why it is no live object, in words */
+    owner_id_t owner;    /* of its region */
+    unsigned size_class; /* of the list it belongs on; run blocks and elements */
+    size_t bytes;        /* usable */
+    const char *what;    /* OBJECT_NONE: why it is no live object, in words */
 } object_t;
 
 /* Any pointer whatever but NULL.  Exact for large objects and run blocks; an element is believed if

@@ -20,8 +20,9 @@ bool observe_is_on;
 static trace_table_t *table;        /* set by observe_start; it has its own lock */
 static _Atomic uint64_t operations; /* for validate; relaxed, only a count */
 
-/* Many programs close standard error in an exit handler, and those run before us: reports at exit go
- * to a copy of it, out of the way of the program's own descriptors - if it still is that file. */
+/* Many programs close standard error in an exit handler, and those run before us: reports at exit
+ * go to a copy of it, out of the way of the program's own descriptors - if it still is that file.
+ */
 static int report_fd = STDERR_FILENO;
 static struct stat report_file;
 

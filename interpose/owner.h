@@ -21,7 +21,6 @@
 
 #include "region.h"
 
-
 #if defined(__x86_64__)
 #define ADDRESS_BITS 47u /* of user space; the kernel gives out more only when asked */
 #else

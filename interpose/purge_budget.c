@@ -9,7 +9,7 @@
 #define BYTES_PER_MS ((uint64_t)50 << 10)
 
 /* What time earns is kept up to a second's worth. */
-#define MAX_MS 1000u
+#define MAX_MS       1000u
 
 static _Atomic uint64_t tokens;      /* in bytes */
 static _Atomic uint64_t refilled_ms; /* up to when time has been paid out */

@@ -9,7 +9,7 @@
 #define BATCH_MAX_BYTES  ((uint32_t)64 << 10)
 
 /* An inbox this full belongs to an owner that sleeps or is gone: whoever fills it empties it. */
-#define INBOX_MAX_BYTES ((uint64_t)1 << 20)
+#define INBOX_MAX_BYTES  ((uint64_t)1 << 20)
 
 /* Pairs with remote_take_inbox: the links, and what the users wrote before they freed, are seen by
  * the heap that reuses the blocks. */
@@ -19,8 +19,7 @@ static void push(thread_heap_t *heap, block_t *head, block_t *tail, size_t n_byt
         block_link(tail, old, heap->key);
     while (!atomic_compare_exchange_weak_explicit(&heap->inbox, &old, head, memory_order_release,
                                                   memory_order_relaxed));
-    uint64_t before =
-        atomic_fetch_add_explicit(&heap->inbox_bytes, n_bytes, memory_order_relaxed);
+    uint64_t before = atomic_fetch_add_explicit(&heap->inbox_bytes, n_bytes, memory_order_relaxed);
     if (before + n_bytes > INBOX_MAX_BYTES && heap_try_lock(heap)) {
         heap_take_inbox(heap);
         heap_unlock(heap);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * remote.h - blocks freed by a thread whose heap they are not: collected in batches, one for each of
- * a few owners, and handed over whole.
+ * remote.h - blocks freed by a thread whose heap they are not: collected in batches, one for each
+ * of a few owners, and handed over whole.
  *
  * The inbox is a stack: a batch is pushed by one compare-and-swap (release) and everything is taken
  * by one exchange (acquire).  Since only all of it is ever taken, there is no ABA.

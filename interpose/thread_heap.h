@@ -6,16 +6,16 @@
  * Who may touch what:
  *   fast part      the owning thread only, without a lock: list[], remote[].  While no thread owns
  *                  the heap: whoever holds `alive`.
- *   slow part      whoever holds `lock`: runs, mheaps, regions[], counters.  The owner holds it in its
- *                  slow paths; any other thread may take it to sweep, validate, walk or print.
- *   inbox          anyone pushes (release), a holder of `lock` takes all (acquire).
- *   alive          a robust mutex that the owner holds while it lives.  The kernel marks it when the
- *                  thread dies, however it dies and after all its destructors have run; whoever then
- *                  gets it with trylock owns the heap.  So no exit hook is needed, none can run too
- *                  early, and a free after the thread's last destructor is an ordinary free.
+ *   slow part      whoever holds `lock`: runs, mheaps, regions[], counters.  The owner holds it in
+ * its slow paths; any other thread may take it to sweep, validate, walk or print. inbox anyone
+ * pushes (release), a holder of `lock` takes all (acquire). alive          a robust mutex that the
+ * owner holds while it lives.  The kernel marks it when the thread dies, however it dies and after
+ * all its destructors have run; whoever then gets it with trylock owns the heap.  So no exit hook
+ * is needed, none can run too early, and a free after the thread's last destructor is an ordinary
+ * free.
  *
- * Lock order: thread_heap.lock before the lock of large.c before the heaps' table lock (heaps.c).  No two heaps'
- * locks are held at once, except by fork, which takes them in the order of their ids.
+ * Lock order: thread_heap.lock before the lock of large.c before the heaps' table lock (heaps.c).
+ * No two heaps' locks are held at once, except by fork, which takes them in the order of their ids.
  */
 #ifndef MHEAP_THREAD_HEAP_H
 #define MHEAP_THREAD_HEAP_H
@@ -33,13 +33,13 @@
 
 /* Free blocks of one size class.  list_bytes bounds: see heap_flush in heap_slow.c. */
 typedef struct {
-    block_t *head;   /* singly linked, links encoded (block.h) */
-    int32_t credit;  /* blocks that may still be pushed: limit - length */
+    block_t *head;       /* singly linked, links encoded (block.h) */
+    int32_t credit;      /* blocks that may still be pushed: limit - length */
     uint32_t reciprocal; /* run_reciprocal of the class; 0 if it has no runs */
 } block_list_t;
 
-/* A list more than there are classes: TILE_ELEMENTS, too, indexes one, which is always empty and has
- * the reciprocal 0, so that no offset looks like a block's. */
+/* A list more than there are classes: TILE_ELEMENTS, too, indexes one, which is always empty and
+ * has the reciprocal 0, so that no offset looks like a block's. */
 #define N_LISTS (N_CLASSES + 1)
 
 /* Blocks of one other heap, on their way to its inbox. */
@@ -54,14 +54,14 @@ typedef struct {
 /* One mheap of the heap. */
 typedef struct {
     region_t *region;
-    uint32_t largest_bin;  /* of the mheap's free elements; ~0 if none */
-    uint32_t tail_bytes;   /* by which its vector may still grow */
+    uint32_t largest_bin; /* of the mheap's free elements; ~0 if none */
+    uint32_t tail_bytes;  /* by which its vector may still grow */
 } heap_mheap_t;
 
 #define N_INLINE_MHEAPS 8u
 
 /* Objects of a small class that are elements before it counts as hot and gets runs. */
-#define N_COLD_OBJECTS 12u
+#define N_COLD_OBJECTS  12u
 
 typedef struct {
     uint64_t n_refills, n_flushes, n_remote_batches, n_inbox_takes, n_inbox_blocks;
@@ -71,8 +71,8 @@ typedef struct {
 
 typedef struct thread_heap {
     /* fast part */
-    uintptr_t key;           /* secret that encodes links, the same in all heaps */
-    owner_id_t fast_id;      /* `id`, or OWNER_NOT_SELF when every call has to go the slow way */
+    uintptr_t key;      /* secret that encodes links, the same in all heaps */
+    owner_id_t fast_id; /* `id`, or OWNER_NOT_SELF when every call has to go the slow way */
     owner_id_t id;
     block_list_t list[N_LISTS];
     remote_batch_t remote[N_REMOTE_BATCHES];
@@ -80,7 +80,7 @@ typedef struct thread_heap {
     /* slow part */
     lock_t lock;
     uint32_t n_mheaps, max_mheaps;
-    heap_mheap_t *mheaps;    /* inline_mheaps, or a mapping once there are more */
+    heap_mheap_t *mheaps; /* inline_mheaps, or a mapping once there are more */
     heap_mheap_t inline_mheaps[N_INLINE_MHEAPS];
     uint32_t partial_run[N_SMALL_CLASSES]; /* first run with free or uncarved blocks, tile number */
     uint8_t n_cold[N_SMALL_CLASSES];       /* elements handed out while the class was cold; the
@@ -96,8 +96,8 @@ typedef struct thread_heap {
     pthread_mutex_t alive;
 } thread_heap_t;
 
-/* Elements of a hot class are not kept in its list when freed: they are slower to free than blocks of
- * a run, and would go round for ever. */
+/* Elements of a hot class are not kept in its list when freed: they are slower to free than blocks
+ * of a run, and would go round for ever. */
 static inline bool thread_heap_wants_element(const thread_heap_t *heap, unsigned size_class) {
     return size_class >= N_SMALL_CLASSES || heap->n_cold[size_class] < N_COLD_OBJECTS;
 }

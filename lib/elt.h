@@ -75,14 +75,16 @@ static inline uint64_t elt_dirty_bytes(const mheap_elt_t *e) {
 
 /* Could this be the uoffset of an element at all?  Then its tag may be read. */
 static inline bool uoffset_is_plausible(const mheap_t *h, uint64_t uoffset) {
-    return uoffset >= MHEAP_FIRST_UOFFSET && uoffset < h->len && uoffset % MHEAP_WORD_BYTES == 0;
+    uint64_t len = __atomic_load_n(&h->len, __ATOMIC_RELAXED);
+    return uoffset >= MHEAP_FIRST_UOFFSET && uoffset < len && uoffset % MHEAP_WORD_BYTES == 0;
 }
 
 /* Does the element end inside the heap, and does the tag behind it repeat its size and state? */
 static inline bool elt_agrees_with_next(const mheap_t *h, const mheap_elt_t *e) {
     if (e->n_user_data == 0)
         return false;
-    if (elt_uoffset(h, e) + elt_n_bytes(e) + MHEAP_TAG_BYTES > h->len)
+    uint64_t len = __atomic_load_n(&h->len, __ATOMIC_RELAXED);
+    if (elt_uoffset(h, e) + elt_n_bytes(e) + MHEAP_TAG_BYTES > len)
         return false;
     const mheap_elt_t *next = elt_next(e);
     return next->prev_n_user_data == e->n_user_data && next->prev_is_free == e->is_free;

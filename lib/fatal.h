@@ -20,7 +20,7 @@ typedef struct {
 } line_t;
 
 void line_text(line_t *line, const char *text);
-void line_hex(line_t *line, uint64_t number);     /* with 0x */
+void line_hex(line_t *line, uint64_t number); /* with 0x */
 void line_decimal(line_t *line, uint64_t number);
 void line_pointer(line_t *line, const void *pointer);
 void line_write(line_t *line, int file_descriptor); /* ends the line, writes it, empties it */

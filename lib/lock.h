@@ -2,8 +2,9 @@
 /*
  * lock.h - a 32-bit futex lock.  0 is unlocked, so zeroed memory is a valid lock.
  *
- * State: 0 free, 1 held, 2 held and someone may sleep (Drepper, "Futexes are tricky", 2011, mutex 2).
- * lock_acquire pairs with lock_release: what was written under the lock is seen by the next holder.
+ * State: 0 free, 1 held, 2 held and someone may sleep (Drepper, "Futexes are tricky", 2011, mutex
+ * 2). lock_acquire pairs with lock_release: what was written under the lock is seen by the next
+ * holder.
  *
  * (The compiler's atomic builtins, since C++ tests include this header too.)
  */
@@ -21,8 +22,8 @@ typedef struct {
 extern "C" {
 #endif
 
-void lock_wait(lock_t *lock);  /* slow path of lock_acquire */
-void lock_wake(lock_t *lock);  /* slow path of lock_release */
+void lock_wait(lock_t *lock); /* slow path of lock_acquire */
+void lock_wake(lock_t *lock); /* slow path of lock_release */
 
 static inline bool lock_try(lock_t *lock) {
     uint32_t free_state = 0;

@@ -38,7 +38,9 @@ mheap_t *mheap_init(void *header, uint64_t max_len, uint64_t accessible_len, uin
 
 void mheap_set_len(mheap_t *h, uint64_t len) {
     elt_set_end_mark(elt_at(h, len));
-    h->len = len;
+    /* Relaxed: free looks at it without the lock, for a sound object's bounds any value it had since
+     * that was allocated will do. */
+    __atomic_store_n(&h->len, len, __ATOMIC_RELAXED);
     if (h->never_used_off < len)
         h->never_used_off = len;
 }

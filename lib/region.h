@@ -9,8 +9,8 @@
  *       ^ address & ~(64 MiB - 1)                  (the first region of a heap only)
  *
  * A tile is 64 KiB of address space.  tile_class says what lies in it: elements of the mheap, or a
- * run of blocks of one size class (run.h).  Only the pages of the header that are used are resident:
- * the run descriptors of the first tiles share a page with tile_class.
+ * run of blocks of one size class (run.h).  Only the pages of the header that are used are
+ * resident: the run descriptors of the first tiles share a page with tile_class.
  *
  * tile_class and runs[] are written under the owning heap's lock.  Any thread may read the
  * tile_class of a tile in which it holds a live object: it cannot change before that is freed.
@@ -28,7 +28,7 @@
 #define REGION_HEADER_BYTES ((size_t)64 << 10)
 #define N_REGION_TILES      (REGION_BYTES >> TILE_LOG2_BYTES)
 
-#define TILE_ELEMENTS N_CLASSES /* else the size class of the tile's run */
+#define TILE_ELEMENTS       N_CLASSES /* else the size class of the tile's run */
 
 typedef struct region {
     uint8_t tile_class[N_REGION_TILES];

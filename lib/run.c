@@ -38,7 +38,8 @@ uint32_t run_carve(run_t *run, void *start, uint32_t max_blocks, block_t **head,
         next = block;
     }
     *head = next;
-    run->n_carved = (uint16_t)(run->n_carved + n_blocks);
+    /* Relaxed: read without the lock to check a pointer, which was carved long before. */
+    __atomic_store_n(&run->n_carved, (uint16_t)(run->n_carved + n_blocks), __ATOMIC_RELAXED);
     return n_blocks;
 }
 

@@ -2,13 +2,14 @@
 /*
  * run.h - a run: one tile of 64 KiB cut into equal blocks of one size class, without headers.
  *
- * A run is an element got with mheap_get_aligned(RUN_BYTES, 64 KiB), so its boundary tag is the last
- * eight bytes of the tile before, and runs lie side by side.  Blocks are carved from the front when
- * needed, since a touched page is a resident page; blocks that came back are on a list.
+ * A run is an element got with mheap_get_aligned(RUN_BYTES, 64 KiB), so its boundary tag is the
+ * last eight bytes of the tile before, and runs lie side by side.  Blocks are carved from the front
+ * when needed, since a touched page is a resident page; blocks that came back are on a list.
  *
  *      live or in some thread's lists = n_carved - n_free           (this equation always holds)
  *
- * The descriptor lies in the region's header.  Everything here happens under the owning heap's lock.
+ * The descriptor lies in the region's header.  Everything here happens under the owning heap's
+ * lock.
  */
 #ifndef MHEAP_RUN_H
 #define MHEAP_RUN_H
@@ -30,7 +31,7 @@ typedef struct run {
     uint16_t n_carved;     /* blocks carved so far */
     uint16_t purged_pages; /* bit per page: given back, to be carved afresh */
     uint8_t size_class;
-    uint8_t is_partial;    /* on the heap's list */
+    uint8_t is_partial; /* on the heap's list */
 } run_t;
 
 _Static_assert(sizeof(run_t) == 32, "dense table in the region header");

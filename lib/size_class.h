@@ -3,8 +3,8 @@
  * size_class.h - the sizes that malloc rounds requests up to.
  *
  * Multiples of 16 up to 128, then 8 classes per doubling, so rounding wastes at most an eighth
- * (a sixteenth on average).  Classes below N_SMALL_CLASSES are served by runs once they are hot, the
- * others by elements; larger requests are page-granular and have no class.
+ * (a sixteenth on average).  Classes below N_SMALL_CLASSES are served by runs once they are hot,
+ * the others by elements; larger requests are page-granular and have no class.
  */
 #ifndef MHEAP_SIZE_CLASS_H
 #define MHEAP_SIZE_CLASS_H
@@ -12,23 +12,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SMALL_MAX_BYTES  4096u          /* largest class that lives in runs */
-#define MEDIUM_MAX_BYTES (512u << 10)   /* largest class */
+#define SMALL_MAX_BYTES  4096u        /* largest class that lives in runs */
+#define MEDIUM_MAX_BYTES (512u << 10) /* largest class */
 #define N_SMALL_CLASSES  48u
 #define N_CLASSES        104u
 
 /* X(class, bytes of the class before, bytes) for each small class. */
 #define EACH_SMALL_CLASS(X)                                                                        \
-    X(0, 0, 16) X(1, 16, 32) X(2, 32, 48) X(3, 48, 64)                                             \
-    X(4, 64, 80) X(5, 80, 96) X(6, 96, 112) X(7, 112, 128)                                         \
-    EACH_OF_DOUBLING(X, 8, 16, 128) EACH_OF_DOUBLING(X, 16, 32, 256)                               \
-    EACH_OF_DOUBLING(X, 24, 64, 512) EACH_OF_DOUBLING(X, 32, 128, 1024)                            \
-    EACH_OF_DOUBLING(X, 40, 256, 2048)
+    X(0, 0, 16)                                                                                    \
+    X(1, 16, 32) X(2, 32, 48) X(3, 48, 64) X(4, 64, 80) X(5, 80, 96) X(6, 96, 112) X(7, 112, 128)  \
+        EACH_OF_DOUBLING(X, 8, 16, 128) EACH_OF_DOUBLING(X, 16, 32, 256)                           \
+            EACH_OF_DOUBLING(X, 24, 64, 512) EACH_OF_DOUBLING(X, 32, 128, 1024)                    \
+                EACH_OF_DOUBLING(X, 40, 256, 2048)
 #define EACH_OF_DOUBLING(X, c, step, from)                                                         \
-    X(c, from, from + step) X(c + 1, from + step, from + 2 * step)                                 \
-    X(c + 2, from + 2 * step, from + 3 * step) X(c + 3, from + 3 * step, from + 4 * step)          \
-    X(c + 4, from + 4 * step, from + 5 * step) X(c + 5, from + 5 * step, from + 6 * step)          \
-    X(c + 6, from + 6 * step, from + 7 * step) X(c + 7, from + 7 * step, from + 8 * step)
+    X(c, from, from + step)                                                                        \
+    X(c + 1, from + step, from + 2 * step) X(c + 2, from + 2 * step, from + 3 * step)              \
+        X(c + 3, from + 3 * step, from + 4 * step) X(c + 4, from + 4 * step, from + 5 * step)      \
+            X(c + 5, from + 5 * step, from + 6 * step) X(c + 6, from + 6 * step, from + 7 * step)  \
+                X(c + 7, from + 7 * step, from + 8 * step)
 
 /* Class of `bytes` (> 128): 8 + 8 * (log2 - 7) + the next three bits, of bytes - 1. */
 static inline unsigned size_class_of_medium(size_t bytes) {

@@ -58,7 +58,8 @@ bool vm_decommit(void *memory, size_t bytes);
 /* Give up the address range. */
 bool vm_release(void *memory, size_t bytes);
 
-/* Which of the pages from `memory` on are resident: bytes, by mincore.  For tests and accounting. */
+/* Which of the pages from `memory` on are resident: bytes, by mincore.  For tests and accounting.
+ */
 size_t vm_resident_bytes(void *memory, size_t bytes);
 
 /* ---- Fault injection, for tests ---- */

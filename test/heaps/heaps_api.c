@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+#include "heaps_api.h"
+
+#include "check.h"
+#include "heaps.h"
+#include "purge_budget.h"
+#include "stats.h"
+
+const char *api_check(void) {
+    violation_t violation;
+    return check_all(&violation) ? NULL : violation.what;
+}
+
+unsigned api_n_heaps(void) {
+    return heap_last_id();
+}
+
+unsigned api_self_id(void) {
+    return self_heap == &no_heap ? 0 : self_heap->id;
+}
+
+uint64_t api_accessible_bytes(void *pointer_in_heap) {
+    return region_mheap(region_of(pointer_in_heap))->accessible_len;
+}
+
+uint64_t api_reserved_bytes(void) {
+    stats_t stats;
+    stats_collect(&stats);
+    return stats.reserved_bytes;
+}
+
+int api_budget_take(uint64_t bytes) {
+    return purge_budget_take(bytes);
+}
+
+void api_damage(damage_t damage, void *run_block) {
+    region_t *region = region_of(run_block);
+    run_t *run = &region->runs[region_tile(run_block)];
+    switch (damage) {
+    case DAMAGE_ENTRY:
+        self_heap->mheaps[region->heap_index].tail_bytes ^= 4096;
+        break;
+    case DAMAGE_RUN_COUNT:
+        run->n_carved ^= 0x8000;
+        break;
+    case DAMAGE_RUN_LIST:
+        run->tail = (block_t *)((uintptr_t)run->tail ^ 16);
+        break;
+    case DAMAGE_PARTIAL:
+        run->is_partial ^= 1;
+        break;
+    case DAMAGE_TILE:
+        region->tile_class[region_tile(run_block)] ^= 1;
+        break;
+    }
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* heaps_api.h - what the tests need of the interposer's C headers, which are not C++. */
+#ifndef MHEAP_TEST_HEAPS_API_H
+#define MHEAP_TEST_HEAPS_API_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+void *heap_malloc(size_t bytes);
+void heap_free(void *pointer);
+void *heap_calloc(size_t n, size_t bytes);
+void *heap_realloc(void *pointer, size_t bytes);
+void *heap_memalign(size_t align, size_t bytes);
+size_t heap_usable_bytes(void *pointer, const char *function);
+size_t heaps_trim(void);
+
+const char *api_check(void); /* NULL if every invariant holds, else the violated one */
+unsigned api_n_heaps(void);
+unsigned api_self_id(void);
+uint64_t api_accessible_bytes(
+    void *pointer_in_heap); /* of the pointer's mheap; never shrinks but by trimming */
+uint64_t api_reserved_bytes(void);
+
+/* The budget of purge_budget.h. */
+void purge_budget_earn(uint64_t bytes);
+int api_budget_take(uint64_t bytes);
+
+/* Damage to one thing that check.c watches, undone by a second call. */
+typedef enum {
+    DAMAGE_ENTRY,
+    DAMAGE_RUN_COUNT,
+    DAMAGE_RUN_LIST,
+    DAMAGE_PARTIAL,
+    DAMAGE_TILE
+} damage_t;
+void api_damage(damage_t damage, void *run_block);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* MHEAP_TEST_HEAPS_API_H */
