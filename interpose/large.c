@@ -66,6 +66,8 @@ static extent_t *find(const void *pointer, const char **what) {
 
 /* ---- Objects come and go ---- */
 
+#define SPARSE_SHARE 4u /* fewer of the pages than this are there */
+
 static extent_t *place(size_t bytes, size_t align, size_t room_bytes, extent_state_t prefer,
                        bool *is_zero) {
     extent_t *extent = large_place(bytes, align, room_bytes, prefer, is_zero);
@@ -88,7 +90,15 @@ static void remove_object(extent_t *extent, bool is_zero) {
     large_release(extent, is_zero);
 }
 
+/* Memory that was used before, for someone who would clear it: where few of its pages are there,
+ * they are given back instead, and a sparse object stays sparse.  (Clearing a resident page takes a
+ * tenth of the time of a page fault.) */
+static bool clear_sparse(void *object, size_t bytes) {
+    return vm_resident_bytes(object, bytes) < bytes / SPARSE_SHARE && vm_purge(object, bytes);
+}
+
 void *large_alloc(size_t bytes, size_t align, bool *is_zero) {
+    bool wants_zero = *is_zero;
     bytes = vm_round_up(bytes);
     if (align < vm_page_bytes())
         align = vm_page_bytes();
@@ -98,6 +108,8 @@ void *large_alloc(size_t bytes, size_t align, bool *is_zero) {
     large_store.stats.n_allocs += extent != NULL;
     large_purge_aged();
     large_leave();
+    if (object && wants_zero && !*is_zero)
+        *is_zero = clear_sparse(object, bytes);
     return object;
 }
 

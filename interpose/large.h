@@ -12,7 +12,8 @@
 #include <stdint.h>
 
 /* `bytes` (> 0, rounded up to pages) aligned to `align` (a power of two; less than a page is a
- * page).  *is_zero tells whether all of it is known to be zero.  NULL if there is no memory. */
+ * page).  *is_zero, before: whether the caller wants zeros; after: whether all of it is known to be
+ * zero.  NULL if there is no memory. */
 void *large_alloc(size_t bytes, size_t align, bool *is_zero);
 
 /* Free the object.  False if `pointer` is not the start of a live large object: `*what` then says

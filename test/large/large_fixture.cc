@@ -92,6 +92,7 @@ void LargeTest::TearDown() {
 }
 
 char *LargeTest::alloc(size_t n_bytes, size_t align) {
+    is_zero_ = false; // not wanted
     char *object = static_cast<char *>(large_alloc(n_bytes, align, &is_zero_));
     if (!object)
         ADD_FAILURE() << "no memory for " << n_bytes << " bytes";

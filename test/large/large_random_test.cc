@@ -47,7 +47,7 @@ class LargeRandomTest : public LargeTest, public testing::WithParamInterface<Par
     void alloc_one() {
         size_t n_bytes = random_.size_up_to(GetParam().max_bytes);
         size_t align = random_.below(4) ? 1 : kPage << random_.below(14);
-        bool is_known_zero;
+        bool is_known_zero = random_.below(2); // wanted
         auto *memory = static_cast<char *>(large_alloc(n_bytes, align, &is_known_zero));
         if (!memory)
             return;

@@ -61,6 +61,26 @@ TEST_F(LargeTest, FreshMemoryIsKnownToBeZeroAndUsedMemoryIsNot) {
     free(object);
 }
 
+TEST_F(LargeTest, WantedZerosAreNotWrittenIntoSparseMemory) {
+    for (size_t n_bytes : {MiB, 20 * MiB}) {
+        char *object = alloc(n_bytes);
+        object[n_bytes / 2] = 1;
+        free(object);
+        bool is_known_zero = true; // wanted
+        EXPECT_EQ(large_alloc(n_bytes, 1, &is_known_zero), object);
+        EXPECT_TRUE(is_known_zero);
+        EXPECT_TRUE(is_zero(object, n_bytes));
+        EXPECT_EQ(object[n_bytes / 2], 0);
+        for (size_t offset = 0; offset < n_bytes; offset += kPage)
+            object[offset] = 1;
+        free(object);
+        is_known_zero = true;
+        EXPECT_EQ(large_alloc(n_bytes, 1, &is_known_zero), object);
+        EXPECT_FALSE(is_known_zero); // its pages are worth keeping
+        free(object);
+    }
+}
+
 TEST_F(LargeTest, ObjectOfUsedAndFreshMemoryIsNotZero) {
     keep_what_is_freed();
     char *object = alloc(40 * MiB); // in a span of 64 MiB, the rest of which has never been used

@@ -46,7 +46,7 @@ class LargeThreadsTest : public LargeTest {
         const char *what;
         for (int i = 0; i < n_steps; i++) {
             Object object = {nullptr, random.size_up_to(8 * MiB), random.next()};
-            bool is_known_zero;
+            bool is_known_zero = false;
             object.memory = static_cast<char *>(large_alloc(object.n_bytes, 1, &is_known_zero));
             ASSERT_NE(object.memory, nullptr);
             fill(object.memory, object.n_bytes, object.seed);
@@ -116,7 +116,7 @@ TEST_F(LargeThreadsTest, ForkMeanwhile) {
         pid_t child = fork();
         if (child == 0) { // only this thread is left: the store is whole and usable
             large_fork_child();
-            bool is_known_zero;
+            bool is_known_zero = false;
             const char *what;
             if (large_validate())
                 _exit(1);
