@@ -30,8 +30,16 @@ static _Atomic uint32_t n_heaps;
 static uint32_t adopt_hand; /* where the next search for a dead owner begins; under table_lock */
 static bool slow_mode;
 
-static _Thread_local thread_heap_t *locked_heap; /* whose lock this thread holds */
-static _Thread_local bool table_is_locked;       /* by this thread */
+/*
+ * Which locks this thread holds or is about to hold: noted before a lock is taken and forgotten after
+ * it is let go, so that a signal handler that forks never waits for its own thread.
+ */
+static _Thread_local thread_heap_t *locked_heap;
+static _Thread_local bool table_is_locked;
+
+static inline void order_for_signal_handlers(void) {
+    atomic_signal_fence(memory_order_seq_cst);
+}
 
 /* This thread is between the handlers of a fork and holds every lock.  Others' handlers may run
  * meanwhile, before or after ours, and may allocate. */
@@ -40,15 +48,17 @@ static _Thread_local bool is_forking;
 static void lock_table(void) {
     if (is_forking)
         return;
-    lock_acquire(&table_lock);
     table_is_locked = true;
+    order_for_signal_handlers();
+    lock_acquire(&table_lock);
 }
 
 static void unlock_table(void) {
     if (is_forking)
         return;
-    table_is_locked = false;
     lock_release(&table_lock);
+    order_for_signal_handlers();
+    table_is_locked = false;
 }
 
 thread_heap_t *heap_by_id(owner_id_t id) {
@@ -66,24 +76,28 @@ bool heaps_are_forking(void) {
 void heap_lock(thread_heap_t *heap) {
     if (is_forking)
         return;
-    lock_acquire(&heap->lock);
     locked_heap = heap;
+    order_for_signal_handlers();
+    lock_acquire(&heap->lock);
 }
 
 bool heap_try_lock(thread_heap_t *heap) {
     if (is_forking)
         return true;
-    if (!lock_try(&heap->lock))
-        return false;
     locked_heap = heap;
-    return true;
+    order_for_signal_handlers();
+    if (lock_try(&heap->lock))
+        return true;
+    locked_heap = NULL;
+    return false;
 }
 
 void heap_unlock(thread_heap_t *heap) {
     if (is_forking)
         return;
-    locked_heap = NULL;
     lock_release(&heap->lock);
+    order_for_signal_handlers();
+    locked_heap = NULL;
 }
 
 void heap_foreach(void (*visit)(void *arg, thread_heap_t *heap), void *arg) {
@@ -292,16 +306,14 @@ void heaps_fork_parent(void) {
  * been half filled in at the moment of the fork, with them. */
 void heaps_fork_child(void) {
     is_forking = false;
-    for (owner_id_t id = 1; id <= n_locked_for_fork; id++) {
+    for (owner_id_t id = 1; id <= heap_last_id(); id++) {
         thread_heap_t *heap = heap_by_id(id);
-        if (heap != locked_heap)
-            lock_reset(&heap->lock);
+        lock_reset(&heap->lock);
         init_alive(&heap->alive);
         if (heap == self_heap)
             pthread_mutex_lock(&heap->alive);
         else
             memset(heap->remote, 0, sizeof heap->remote);
     }
-    if (!table_is_locked)
-        lock_reset(&table_lock);
+    lock_reset(&table_lock);
 }

@@ -273,6 +273,7 @@ void *heap_realloc(void *pointer, size_t bytes) {
     object_t object = object_at(pointer);
     if (object.kind == OBJECT_NONE) {
         misuse("realloc", pointer, object.what);
+        errno = EINVAL;
         return NULL;
     }
     if (bytes == 0) { /* as glibc does */
@@ -283,14 +284,17 @@ void *heap_realloc(void *pointer, size_t bytes) {
         errno = ENOMEM;
         return NULL;
     }
-    void *resized = pointer;
-    if (object.kind == OBJECT_LARGE && bytes > MEDIUM_MAX_BYTES)
-        resized = resize_large(pointer, bytes);
-    else if (!resize_in_place(pointer, &object, bytes))
+    if (object.kind == OBJECT_LARGE && bytes > MEDIUM_MAX_BYTES) {
+        observe_freed(pointer); /* before another thread can be given the address */
+        void *resized = resize_large(pointer, bytes);
+        observe_allocated(resized ? resized : pointer, resized ? bytes : object.bytes, CALLER);
+        return resized;
+    }
+    if (!resize_in_place(pointer, &object, bytes))
         return move_object(pointer, &object, bytes);
-    if (resized)
-        observe_resized(pointer, resized, bytes, CALLER);
-    return resized;
+    observe_freed(pointer);
+    observe_allocated(pointer, bytes, CALLER);
+    return pointer;
 }
 
 size_t heap_usable_bytes(void *pointer, const char *function) {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "object.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "fatal.h"
@@ -99,5 +98,5 @@ void misuse(const char *function, const void *pointer, const char *what) {
     line_text(&line, what);
     line_write(&line, STDERR_FILENO);
     if (options.abort)
-        abort();
+        fatal_abort();
 }

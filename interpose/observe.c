@@ -17,7 +17,10 @@
 
 bool observe_is_on;
 
-static trace_table_t *table;        /* set by observe_start; it has its own lock */
+static trace_table_t *table; /* set by observe_start; it has its own lock */
+
+/* This thread is in the table, where a signal handler that forks must not wait for its lock. */
+static _Thread_local bool is_in_table;
 static _Atomic uint64_t operations; /* for validate; relaxed, only a count */
 
 /* Many programs close standard error in an exit handler, and those run before us: reports at exit
@@ -57,16 +60,21 @@ static void validate_if_due(void) {
 void observe_allocated_slow(void *pointer, size_t bytes, void *caller) {
     if (table && !heaps_are_forking()) { /* else this thread holds the table's lock */
         uintptr_t callers[MHEAP_TRACE_CALLERS];
+        is_in_table = true;
         uint32_t n = trace_capture_from(callers, MHEAP_TRACE_CALLERS, caller);
         if (n > 0) /* none for what the unwinder itself allocates */
             trace_add(table, (uintptr_t)pointer, bytes, callers, n);
+        is_in_table = false;
     }
     validate_if_due();
 }
 
 void observe_freed_slow(void *pointer) {
-    if (table && !heaps_are_forking())
+    if (table && !heaps_are_forking()) {
+        is_in_table = true;
         trace_remove(table, (uintptr_t)pointer);
+        is_in_table = false;
+    }
     validate_if_due();
 }
 
@@ -150,12 +158,12 @@ void observe_finish(void) {
 /* ---- Fork ---- */
 
 void observe_fork_prepare(void) {
-    if (table)
+    if (table && !is_in_table)
         trace_lock(table);
 }
 
 void observe_fork_parent(void) {
-    if (table)
+    if (table && !is_in_table)
         trace_unlock(table);
 }
 

@@ -26,11 +26,6 @@ static inline void observe_freed(void *pointer) {
         observe_freed_slow(pointer);
 }
 
-static inline void observe_resized(void *from, void *to, size_t bytes, void *caller) {
-    observe_freed(from);
-    observe_allocated(to, bytes, caller);
-}
-
 bool observe_wants_slow_mode(void);
 void observe_start(void);
 void observe_finish(void);

@@ -9,7 +9,7 @@
  * run before libc is set up, keeps errno. */
 uint64_t secret_random(void);
 
-/* The key for links: its top bits are never zero, so zeroed memory never looks like a link. */
+/* The key for links: random, with a bit among those that an address has not. */
 uintptr_t secret_key(void);
 
 #endif /* MHEAP_SECRET_H */

@@ -89,7 +89,7 @@ static void print_number(int file_descriptor, const char *name, uint64_t number)
     line_t line = {.n_bytes = 0};
     line_text(&line, "libmheap:   ");
     line_text(&line, name);
-    while (line.n_bytes < 48)
+    while (line.n_bytes < 56)
         line_text(&line, " ");
     line_decimal(&line, number);
     line_write(&line, file_descriptor);

@@ -14,8 +14,8 @@
  * is needed, none can run too early, and a free after the thread's last destructor is an ordinary
  * free.
  *
- * Lock order: thread_heap.lock before the lock of large.c before the heaps' table lock (heaps.c).
- * No two heaps' locks are held at once, except by fork, which takes them in the order of their ids.
+ * Lock order: no path but fork's holds two of these at once; fork takes the heaps' table (heaps.c), then
+ * the heaps in the order of their ids, then large.c's, then the trace's.
  */
 #ifndef MHEAP_THREAD_HEAP_H
 #define MHEAP_THREAD_HEAP_H

@@ -46,9 +46,20 @@ void line_write(line_t *line, int file_descriptor) {
     errno = saved_errno;
 }
 
+static __thread bool is_aborting;
+
+bool fatal_is_aborting(void) {
+    return is_aborting;
+}
+
+void fatal_abort(void) {
+    is_aborting = true;
+    abort();
+}
+
 void fatal_line(line_t *line) {
     line_write(line, STDERR_FILENO);
-    abort();
+    fatal_abort();
 }
 
 void fatal(const char *function, const void *pointer, const char *what) {

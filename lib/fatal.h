@@ -3,6 +3,7 @@
 #ifndef MHEAP_FATAL_H
 #define MHEAP_FATAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,10 @@ void line_write(line_t *line, int file_descriptor); /* ends the line, writes it,
 
 /* Writes "libmheap: function(pointer): what" to standard error and aborts. */
 __attribute__((noreturn)) void fatal(const char *function, const void *pointer, const char *what);
+
+/* abort(), after which this thread waits for no lock of ours: handlers of SIGABRT may allocate. */
+__attribute__((noreturn, cold)) void fatal_abort(void);
+bool fatal_is_aborting(void);
 
 /* Writes the line and aborts. */
 __attribute__((noreturn)) void fatal_line(line_t *line);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "lock.h"
 
+#include "fatal.h"
+
 #include <errno.h>
 #include <linux/futex.h>
 #include <sched.h>
@@ -25,6 +27,8 @@ static inline void cpu_relax(void) {
 }
 
 void lock_wait(lock_t *lock) {
+    if (fatal_is_aborting()) /* it may hold this very lock: SIGABRT handlers shall not hang on it */
+        return;
     for (int i = 0; i < LOCK_SPINS; i++) {
         if (__atomic_load_n(&lock->state, __ATOMIC_RELAXED) == 0 && lock_try(lock))
             return;

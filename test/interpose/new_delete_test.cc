@@ -282,3 +282,9 @@ TEST(NewProgram, ThrowsWhenNoByteIsLeft) {
     EXPECT_TRUE(outcome.succeeded()) << outcome;
     EXPECT_EQ(outcome.out, "ok\n");
 }
+
+TEST(NewProgram, AReplacementIsCalledByTheFormsThatItDoesNotReplace) {
+    Outcome outcome = run_program({{"replaced_operators"}, {}, {}});
+    EXPECT_TRUE(outcome.succeeded()) << outcome;
+    EXPECT_EQ(outcome.out, "ok\n");
+}
