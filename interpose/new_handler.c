@@ -3,8 +3,9 @@
  * new_handler.c - the end of memory in C++, from C.
  *
  * The functions of the C++ runtime are weak references: bound when the program has that runtime in
- * its global scope or was linked with it statically.  Else, they are looked for in a runtime that a
- * plug-in brought along.  All of this only once memory is out.
+ * its global scope.  Else, they are looked for in a runtime that a plug-in brought along.  All of
+ * this only once memory is out.  (A program linked statically has them if anything else in it calls
+ * them, as the standard containers do; a weak reference takes nothing out of an archive.)
  *
  * Catching an exception takes a function with a personality of its own: the unwinder asks it
  * whether the frame handles the exception, and at which address to go on.  Ours has a frame in
