@@ -132,14 +132,15 @@ void heap_put_list(thread_heap_t *heap, block_t *block) {
 
 /* ---- Giving back ---- */
 
-/* Fewer dirty bytes than this in an mheap are not worth a system call. */
-#define PURGE_MIN_BYTES ((uint64_t)1 << 20)
+/* Fewer dirty bytes than this in an mheap, or than a quarter of it, are likely to be used again
+ * soon. */
+#define PURGE_MIN_BYTES ((uint64_t)2 << 20)
 
 void heap_purge_if_due(thread_heap_t *heap) {
     for (uint32_t i = 0; i < heap->n_mheaps; i++) {
         mheap_t *h = region_mheap(heap->mheaps[i].region);
         uint64_t dirty = mheap_dirty_bytes(h);
-        if (dirty > PURGE_MIN_BYTES && dirty > h->len / 8 && purge_budget_take(dirty))
+        if (dirty > PURGE_MIN_BYTES && dirty > h->len / 4 && purge_budget_take(dirty))
             mheap_purge(h, SIZE_MAX);
     }
 }

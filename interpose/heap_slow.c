@@ -9,10 +9,10 @@
 #include "remote.h"
 
 /* A list's bound in bytes: at first, and at most after it has shown to be worth more. */
-#define LIST_FIRST_BYTES        ((size_t)16 << 10)
-#define LIST_MAX_BYTES          ((size_t)256 << 10)
-#define MEDIUM_LIST_FIRST_BYTES ((size_t)64 << 10)
-#define MEDIUM_LIST_MAX_BYTES   ((size_t)1 << 20)
+#define LIST_FIRST_BYTES        ((size_t)8 << 10)
+#define LIST_MAX_BYTES          ((size_t)128 << 10)
+#define MEDIUM_LIST_FIRST_BYTES ((size_t)32 << 10)
+#define MEDIUM_LIST_MAX_BYTES   ((size_t)512 << 10)
 
 /* Returned blocks are taken from runs until a list has this many, fresh ones are carved by the
  * page, or by four pages in a heap that has many runs: a touched page is a resident page. */
@@ -28,7 +28,7 @@
 static int32_t list_limit(unsigned size_class, size_t small_bytes, size_t medium_bytes) {
     size_t bytes = size_class_bytes(size_class);
     size_t n_blocks = (size_class < N_SMALL_CLASSES ? small_bytes : medium_bytes) / bytes;
-    return n_blocks < 2 ? 2 : (int32_t)n_blocks;
+    return n_blocks ? (int32_t)n_blocks : 1;
 }
 
 int32_t heap_list_limit_at_first(unsigned size_class) {
@@ -105,8 +105,23 @@ static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_ze
     return pop(heap, size_class);
 }
 
+/* The list that was put aside, if there is one. */
+static bool take_previous(thread_heap_t *heap, unsigned size_class) {
+    block_t *head = heap->previous[size_class].head;
+    if (!head || heap->list[size_class].head)
+        return false;
+    heap->list[size_class].credit = heap->limit[size_class] - heap->previous[size_class].n_blocks;
+    heap->previous[size_class].head = NULL;
+    heap->previous[size_class].n_blocks = 0;
+    atomic_signal_fence(memory_order_seq_cst); /* as in heap_flush */
+    heap->list[size_class].head = head;
+    return true;
+}
+
 void *heap_refill(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
     *is_zero = false;
+    if (take_previous(heap, size_class))
+        return pop(heap, size_class);
     heap_lock(heap);
     block_t *block = refill_locked(heap, size_class, is_zero);
     heap_unlock(heap);
@@ -126,24 +141,15 @@ void *heap_get_aligned(thread_heap_t *heap, size_t bytes, size_t align) {
 
 /* ---- Flush ---- */
 
-/* Cut the list behind its first n_keep blocks; returns the rest. */
-static block_t *cut_list(thread_heap_t *heap, unsigned size_class, int32_t n_keep) {
+/* Take the whole list home, and the one put aside. */
+static void put_lists(thread_heap_t *heap, unsigned size_class) {
     block_list_t *list = &heap->list[size_class];
-    block_t *rest = list->head, *last = NULL;
-    int32_t n = 0;
-    for (; n < n_keep && rest; n++) {
-        uintptr_t next = block_decode(rest, heap->key);
-        if (__builtin_expect(!block_link_is_plausible(next), 0))
-            fatal("free", rest, "a free block was written to (write after free)");
-        last = rest;
-        rest = (block_t *)next;
-    }
-    if (last)
-        block_link(last, NULL, heap->key);
-    else
-        list->head = NULL;
-    list->credit = heap->limit[size_class] - n;
-    return rest;
+    heap_put_list(heap, heap->previous[size_class].head);
+    heap_put_list(heap, list->head);
+    heap->previous[size_class].head = NULL;
+    heap->previous[size_class].n_blocks = 0;
+    list->head = NULL;
+    list->credit = heap->limit[size_class];
 }
 
 /* A list that overflows is worth more room, up to a bound: with twice as much, it goes here half as
@@ -156,10 +162,25 @@ static void raise_limit(thread_heap_t *heap, unsigned size_class) {
     *limit = raised;
 }
 
+/*
+ * The full list is put aside and the one put aside before goes home: so what was freed last stays,
+ * without walking the list, and an equal number of mallocs and frees in a row never gets here twice
+ * (the two magazines of Bonwick and Adams, "Magazines and Vmem", 2001).
+ */
 void heap_flush(thread_heap_t *heap, unsigned size_class) {
+    block_list_t *list = &heap->list[size_class];
+    block_t *home = heap->previous[size_class].head, *full = list->head;
+    list->head = NULL;
+    list->credit = heap->limit[size_class];
+    atomic_signal_fence(
+        memory_order_seq_cst); /* in a fork's child blocks may be lost, but not twice there */
+    heap->previous[size_class].head = full;
+    heap->previous[size_class].n_blocks = heap->limit[size_class];
+    if (!home)
+        return;
     heap_lock(heap);
     heap->counts.n_flushes++;
-    heap_put_list(heap, cut_list(heap, size_class, heap->limit[size_class] / 2));
+    heap_put_list(heap, home);
     raise_limit(heap, size_class);
     heap_purge_if_due(heap);
     heap_unlock(heap);
@@ -175,8 +196,9 @@ static void sweep_if_due(thread_heap_t *heap) {
     heap->grown_bytes = 0;
     for (unsigned c = 0; c < N_CLASSES; c++) {
         block_list_t *list = &heap->list[c];
-        if (list->head && list->credit == heap->swept_credit[c]) {
-            heap_put_list(heap, cut_list(heap, c, 0));
+        bool has_blocks = list->head || heap->previous[c].head;
+        if (has_blocks && list->credit == heap->swept_credit[c]) {
+            put_lists(heap, c);
             list->credit = heap->limit[c] = heap_list_limit_at_first(c);
         }
         heap->swept_credit[c] = list->credit;
@@ -185,8 +207,7 @@ static void sweep_if_due(thread_heap_t *heap) {
 
 static void flush_all_locked(thread_heap_t *heap) {
     for (unsigned c = 0; c < N_CLASSES; c++)
-        if (heap->list[c].head)
-            heap_put_list(heap, cut_list(heap, c, 0));
+        put_lists(heap, c);
 }
 
 void heap_flush_all(thread_heap_t *heap) {

@@ -44,7 +44,7 @@ static void add_lists(stats_t *stats, thread_heap_t *heap) {
     uint64_t n_objects = 0;
     for (unsigned c = 0; c < N_CLASSES; c++) {
         int32_t n = heap->limit[c] - heap->list[c].credit;
-        n = n > 0 && heap->list[c].head ? n : 0;
+        n = (n > 0 && heap->list[c].head ? n : 0) + heap->previous[c].n_blocks;
         n_objects += (uint64_t)n;
         bytes += (uint64_t)n * size_class_bytes(c);
     }

@@ -31,7 +31,7 @@
 #include "region.h"
 #include "size_class.h"
 
-/* Free blocks of one size class.  list_bytes bounds: see heap_flush in heap_slow.c. */
+/* Free blocks of one size class; full and empty lists: see heap_flush and heap_refill. */
 typedef struct {
     block_t *head;       /* singly linked, links encoded (block.h) */
     int32_t credit;      /* blocks that may still be pushed: limit - length */
@@ -86,6 +86,10 @@ typedef struct thread_heap {
     uint8_t n_cold[N_SMALL_CLASSES];       /* elements handed out while the class was cold; the
                                               owner, who alone writes it, reads it unlocked */
     int32_t limit[N_CLASSES];              /* of each list, in blocks; adapts */
+    struct {
+        block_t *head;
+        int32_t n_blocks;
+    } previous[N_CLASSES];                 /* a full list that was put aside; the owner's only */
     int32_t swept_credit[N_CLASSES];       /* of each list at the last sweep */
     uint64_t grown_bytes;                  /* by which the mheaps grew since then */
     heap_counts_t counts;

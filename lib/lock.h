@@ -18,12 +18,28 @@ typedef struct {
     uint32_t state;
 } lock_t;
 
+#if defined(__has_include)
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define MHEAP_HAVE_SINGLE_THREADED 1
+#endif
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 void lock_wait(lock_t *lock); /* slow path of lock_acquire */
 void lock_wake(lock_t *lock); /* slow path of lock_release */
+
+/* No other thread exists, nor can one while this one holds a lock of ours: no atomics needed. */
+static inline bool lock_is_uncontended(void) {
+#ifdef MHEAP_HAVE_SINGLE_THREADED
+    return __libc_single_threaded;
+#else
+    return false;
+#endif
+}
 
 static inline bool lock_try(lock_t *lock) {
     uint32_t free_state = 0;
@@ -32,12 +48,16 @@ static inline bool lock_try(lock_t *lock) {
 }
 
 static inline void lock_acquire(lock_t *lock) {
-    if (!lock_try(lock))
+    if (lock_is_uncontended() && __atomic_load_n(&lock->state, __ATOMIC_RELAXED) == 0)
+        __atomic_store_n(&lock->state, 1, __ATOMIC_RELAXED);
+    else if (!lock_try(lock))
         lock_wait(lock);
 }
 
 static inline void lock_release(lock_t *lock) {
-    if (__atomic_exchange_n(&lock->state, 0, __ATOMIC_RELEASE) == 2)
+    if (lock_is_uncontended())
+        __atomic_store_n(&lock->state, 0, __ATOMIC_RELAXED);
+    else if (__atomic_exchange_n(&lock->state, 0, __ATOMIC_RELEASE) == 2)
         lock_wake(lock);
 }
 
