@@ -184,6 +184,7 @@ void heap_flush(thread_heap_t *heap, unsigned size_class) {
     raise_limit(heap, size_class);
     heap_purge_if_due(heap);
     heap_unlock(heap);
+    large_purge(false); /* what has been free for a while; one load if there is nothing */
 }
 
 /*

@@ -31,16 +31,19 @@ static void *get(size_t bytes, size_t align, bool *is_zero) {
     thread_heap_t *heap = heap_self();
     if (!heap)
         return NULL;
-    if (align > 16)
+    if (align > 16) {
+        *is_zero = false;
         return heap_get_aligned(heap, bytes, align);
+    }
     return heap_refill(heap, size_class_of(bytes), is_zero);
 }
 
 #define CALLER __builtin_return_address(0)
 
-/* Try; if there is no memory, collect what all heaps have free, and try again. */
+/* Try; if there is no memory, collect what all heaps have free, and try again.  *is_zero, before:
+ * whether zeros are wanted; after: whether all of it is zero. */
 static void *allocate(size_t bytes, size_t align, bool *is_zero, void *caller) {
-    *is_zero = false;
+    bool wants_zero = *is_zero;
     if (unlikely(bytes > PTRDIFF_MAX || align > PTRDIFF_MAX - bytes)) {
         errno = ENOMEM;
         return NULL;
@@ -48,6 +51,7 @@ static void *allocate(size_t bytes, size_t align, bool *is_zero, void *caller) {
     block_t *block = get(bytes, align, is_zero);
     if (unlikely(!block)) {
         heaps_trim();
+        *is_zero = wants_zero;
         block = get(bytes, align, is_zero);
     }
     if (unlikely(!block)) {
@@ -60,7 +64,7 @@ static void *allocate(size_t bytes, size_t align, bool *is_zero, void *caller) {
 }
 
 void *heap_malloc_slow(size_t bytes) {
-    bool is_zero;
+    bool is_zero = false;
     return allocate(bytes, 16, &is_zero, CALLER);
 }
 
@@ -75,13 +79,12 @@ static bool list_has_block(size_t bytes) {
 
 void *heap_calloc(size_t n, size_t bytes) {
     size_t total;
-    bool is_zero = false;
     if (unlikely(__builtin_mul_overflow(n, bytes, &total))) {
         errno = ENOMEM;
         return NULL;
     }
-    void *pointer =
-        list_has_block(total) ? fast_malloc(total) : allocate(total, 16, &is_zero, CALLER);
+    bool from_list = list_has_block(total), is_zero = !from_list;
+    void *pointer = from_list ? fast_malloc(total) : allocate(total, 16, &is_zero, CALLER);
     if (pointer && !is_zero)
         memset(pointer, 0, total);
     return pointer;
@@ -103,7 +106,7 @@ static void *memalign_small(size_t align, size_t bytes) {
 }
 
 void *heap_memalign(size_t align, size_t bytes) {
-    bool is_zero;
+    bool is_zero = false;
     if (align <= 16)
         return fast_malloc(bytes);
     if (align <= SMALL_MAX_BYTES && bytes <= SMALL_MAX_BYTES - align) {

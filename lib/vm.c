@@ -135,8 +135,10 @@ bool vm_move(void *from, void *to, size_t bytes) {
     return moved != MAP_FAILED;
 }
 
+/* MAP_NORESERVE as when it was reserved: only mappings with the same flags merge. */
 bool vm_renew(void *memory, size_t bytes) {
-    return map(VM_CALL_RENEW, memory, bytes, PROT_READ | PROT_WRITE, MAP_FIXED) != NULL;
+    return map(VM_CALL_RENEW, memory, bytes, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_NORESERVE) !=
+           NULL;
 }
 
 bool vm_decommit(void *memory, size_t bytes) {
