@@ -8,7 +8,11 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+#ifdef __clang__ /* makes no clones to begin with */
+#define APART __attribute__((noinline))
+#else
 #define APART __attribute__((noinline, noclone))
+#endif
 
 void leak_small_here(int n_objects);
 void leak_large_here(void);
