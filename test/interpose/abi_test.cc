@@ -181,7 +181,8 @@ TEST(Overflow, CallocAndReallocarrayFailWithEnomem) {
         {SIZE_MAX / 3 + 1, 3},   {3, SIZE_MAX / 3 + 1},   {kHalf * 2, kHalf / 2 + 1}};
     void *object = malloc(64);
     fill_pattern(object, 64, 1);
-    for (auto [count, size] : products) {
+    for (const auto &product : products) {
+        size_t count = product.first, size = product.second;
         SCOPED_TRACE(testing::Message() << count << " * " << size);
         EXPECT_TRUE(fails_with_enomem([&] { return calloc(opaque(count), size); }));
         EXPECT_TRUE(fails_with_enomem([&] { return reallocarray(nullptr, opaque(count), size); }));
