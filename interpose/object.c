@@ -90,12 +90,7 @@ object_t object_at(const void *pointer) {
 
 void misuse(const char *function, const void *pointer, const char *what) {
     line_t line = {.n_bytes = 0};
-    line_text(&line, "libmheap: ");
-    line_text(&line, function);
-    line_text(&line, "(");
-    line_pointer(&line, pointer);
-    line_text(&line, "): ");
-    line_text(&line, what);
+    line_misuse(&line, function, pointer, what);
     line_write(&line, STDERR_FILENO);
     if (options.abort)
         fatal_abort();

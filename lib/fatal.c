@@ -62,13 +62,17 @@ void fatal_line(line_t *line) {
     fatal_abort();
 }
 
+void line_misuse(line_t *line, const char *function, const void *pointer, const char *what) {
+    line_text(line, "libmheap: ");
+    line_text(line, function);
+    line_text(line, "(");
+    line_pointer(line, pointer);
+    line_text(line, "): ");
+    line_text(line, what);
+}
+
 void fatal(const char *function, const void *pointer, const char *what) {
     line_t line = {.n_bytes = 0};
-    line_text(&line, "libmheap: ");
-    line_text(&line, function);
-    line_text(&line, "(");
-    line_pointer(&line, pointer);
-    line_text(&line, "): ");
-    line_text(&line, what);
+    line_misuse(&line, function, pointer, what);
     fatal_line(&line);
 }

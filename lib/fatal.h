@@ -26,6 +26,9 @@ void line_decimal(line_t *line, uint64_t number);
 void line_pointer(line_t *line, const void *pointer);
 void line_write(line_t *line, int file_descriptor); /* ends the line, writes it, empties it */
 
+/* The line of a caller's mistake: "libmheap: function(pointer): what". */
+void line_misuse(line_t *line, const char *function, const void *pointer, const char *what);
+
 /* Writes "libmheap: function(pointer): what" to standard error and aborts. */
 __attribute__((noreturn)) void fatal(const char *function, const void *pointer, const char *what);
 
