@@ -3,6 +3,7 @@
 # programs: python3
 # packages: python3
 # set: quick
+# check: python3 -c 'import multiprocessing; multiprocessing.Lock()'
 # probe: python3 -c pass
 
 prepare() {
