@@ -45,7 +45,7 @@ def parse_arguments():
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="run each case N times")
     parser.add_argument("--path", metavar="DIR",
                         help="where the test programs that the build made are (default: "
-                             "test/preload beside the library)")
+                             "test/preload beside the library, or in build/)")
     parser.add_argument("--cases", default=str(pc.HERE / "cases"), metavar="DIR",
                         help="folder of the cases (default: %(default)s)")
     return parser.parse_args()
@@ -77,7 +77,8 @@ def copy_library(arguments, directory):
 
 
 def search_path(arguments):
-    built = pathlib.Path(arguments.path or pathlib.Path(arguments.lib).parent / "test" / "preload")
+    beside = TOP / "build" if arguments.lib == "none" else pathlib.Path(arguments.lib).parent
+    built = pathlib.Path(arguments.path or beside / "test" / "preload")
     return f"{built.resolve()}:{pc.SYSTEM_PATH}" if built.is_dir() else pc.SYSTEM_PATH
 
 
