@@ -61,7 +61,7 @@ static bool check_partial_lists(const thread_heap_t *heap, uint64_t n_partial,
     for (unsigned c = 0; c < N_SMALL_CLASSES; c++) {
         uint32_t previous = 0;
         for (uint32_t tile = heap->partial_run[c]; tile; tile = run_of_tile(tile)->next) {
-            void *start = (void *)((uintptr_t)tile << TILE_LOG2_BYTES);
+            void *start = run_at(tile);
             const run_t *run = run_of_tile(tile);
             if (owner_of(start) != heap->id || !run->is_partial || run->size_class != c ||
                 run->prev != previous || n_partial-- == 0)

@@ -50,9 +50,7 @@ static inline void fast_push(thread_heap_t *heap, block_list_t *list, block_t *b
         return heap_free_slow(block);
     if (unlikely(--list->credit < 0))
         return heap_free_slow(block);
-    block->link = block_encode_with(mask, list->head);
-    atomic_signal_fence(memory_order_seq_cst); /* a fork's child may see us between two stores */
-    list->head = block;
+    list_push(list, block, mask);
 }
 
 static inline void fast_free_element(thread_heap_t *heap, region_t *region, void *pointer) {
@@ -61,7 +59,8 @@ static inline void fast_free_element(thread_heap_t *heap, region_t *region, void
     if (unlikely((uintptr_t)pointer % 16 != 0 || !uoffset_is_plausible(h, uoffset)))
         return heap_free_slow(pointer);
     mheap_elt_t *e = elt_at(h, uoffset);
-    /* One test for: not free, not cached, an odd number of words of at least 3, not too many. */
+    /* Not free, not cached, an odd number of words (element_bytes), no more than a medium object
+     * has. */
     uint32_t n_words = e->n_user_data;
     if (unlikely(e->is_free || e->is_cached || n_words < 3 || n_words % 2 == 0 ||
                  n_words > MEDIUM_MAX_BYTES / MHEAP_WORD_BYTES + 1 || !elt_agrees_with_next(h, e)))

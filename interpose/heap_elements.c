@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "heap_elements.h"
 
-#include "fatal.h"
 #include "heaps.h"
 #include "mheap_internal.h"
 #include "purge_budget.h"
@@ -55,8 +54,6 @@ void *heap_get_element(thread_heap_t *heap, size_t bytes, size_t align, bool *is
         pointer = get_from_end(heap, &heap->mheaps[i], bytes, align, is_zero);
     if (!pointer && heap_add_region(heap, bytes + align))
         pointer = get_from_end(heap, &heap->mheaps[heap->n_mheaps - 1], bytes, align, is_zero);
-    if (pointer)
-        heap->counts.n_elements_made++;
     return pointer;
 }
 
@@ -64,7 +61,6 @@ void heap_put_element(thread_heap_t *heap, void *pointer) {
     region_t *region = region_of(pointer);
     mheap_put_elt(region_mheap(region), region_uoffset(region, pointer));
     note_change(&heap->mheaps[region->heap_index]);
-    heap->counts.n_elements_released++;
 }
 
 bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes) {
@@ -76,8 +72,7 @@ bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes) {
 }
 
 bool heap_make_run(thread_heap_t *heap, unsigned size_class) {
-    bool is_zero;
-    void *start = heap_get_element(heap, RUN_BYTES, TILE_BYTES, &is_zero);
+    void *start = heap_get_element(heap, RUN_BYTES, TILE_BYTES, NULL);
     if (!start)
         return false;
     region_t *region = region_of(start);
@@ -94,7 +89,6 @@ static void release_run(thread_heap_t *heap, void *start) {
     run_list_remove(&heap->partial_run[run->size_class], run_tile_number(start));
     region_set_tile_class(region, region_tile(start), TILE_ELEMENTS);
     heap_put_element(heap, start);
-    heap->counts.n_runs_released++;
 }
 
 /* Inline, since whole lists go through it. */
@@ -122,11 +116,9 @@ void heap_put(thread_heap_t *heap, void *pointer) {
 
 void heap_put_list(thread_heap_t *heap, block_t *block) {
     while (block) {
-        uintptr_t next = block_decode(block, heap->key);
-        if (__builtin_expect(!block_link_is_plausible(next), 0))
-            fatal("free", block, "a free block was written to (write after free)");
+        block_t *next = block_next(block, heap->key, "free");
         put(heap, block);
-        block = (block_t *)next;
+        block = next;
     }
 }
 
@@ -151,7 +143,7 @@ static void release_empty_runs(thread_heap_t *heap, unsigned size_class) {
         run_t *run = run_of_tile(tile_number);
         uint32_t next = run->next;
         if (run_is_empty(run))
-            release_run(heap, (void *)((uintptr_t)tile_number << TILE_LOG2_BYTES));
+            release_run(heap, run_at(tile_number));
         tile_number = next;
     }
 }

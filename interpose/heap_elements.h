@@ -14,7 +14,8 @@ static inline size_t element_bytes(size_t bytes) {
     return bytes <= 24 ? 24 : ((bytes + 7) & ~(size_t)15) + 8;
 }
 
-/* An element of `bytes` (as element_bytes makes them) aligned to `align`, or NULL. */
+/* An element of `bytes` (as element_bytes makes them) aligned to `align`, or NULL.  *is_zero (may
+ * be NULL): all of it is known to be zero. */
 void *heap_get_element(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero);
 
 /* Free an element of this heap. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "heap_slow.h"
 
-#include "fatal.h"
 #include "heap_elements.h"
 #include "heaps.h"
 #include "large.h"
@@ -35,6 +34,38 @@ int32_t heap_list_limit_at_first(unsigned size_class) {
     return list_limit(size_class, LIST_FIRST_BYTES, MEDIUM_LIST_FIRST_BYTES);
 }
 
+/* ---- Idle lists ---- */
+
+/* Take the whole list home, and the one put aside. */
+static void put_lists(thread_heap_t *heap, unsigned size_class) {
+    block_list_t *list = &heap->list[size_class];
+    heap_put_list(heap, heap->previous[size_class].head);
+    heap_put_list(heap, list->head);
+    heap->previous[size_class].head = NULL;
+    heap->previous[size_class].n_blocks = 0;
+    list->head = NULL;
+    list->credit = heap->limit[size_class];
+}
+
+/*
+ * A list that is not used pins runs: a few free blocks in each of them are enough.  So before a
+ * heap grows much, the lists on which nothing has happened since the last time are taken home.
+ */
+static void sweep_if_due(thread_heap_t *heap) {
+    if (heap->grown_bytes < heap->n_mheaps * SWEEP_MIN_BYTES)
+        return;
+    heap->grown_bytes = 0;
+    for (unsigned c = 0; c < N_CLASSES; c++) {
+        block_list_t *list = &heap->list[c];
+        bool has_blocks = list->head || heap->previous[c].head;
+        if (has_blocks && list->credit == heap->swept_credit[c]) {
+            put_lists(heap, c);
+            list->credit = heap->limit[c] = heap_list_limit_at_first(c);
+        }
+        heap->swept_credit[c] = list->credit;
+    }
+}
+
 /* ---- Refill ---- */
 
 static uint32_t carve_blocks(const thread_heap_t *heap, unsigned size_class) {
@@ -52,19 +83,16 @@ static block_t *refill_from_runs(thread_heap_t *heap, unsigned size_class) {
     while (n < REFILL_BLOCKS && *partial) {
         uint32_t tile_number = *partial;
         run_t *run = run_of_tile(tile_number);
-        if (run->n_free == 0) {
-            void *start = (void *)((uintptr_t)tile_number << TILE_LOG2_BYTES);
-            uint32_t n_fresh = n ? 0 : carve_blocks(heap, size_class);
-            n += run_carve(run, start, n_fresh, &head, heap->key);
-            if (!run_has_blocks(run))
-                run_list_remove(partial, tile_number);
-            break;
-        }
-        n += run_take(run, &head, heap->key);
+        bool is_fresh = run->n_free == 0;
+        if (!is_fresh)
+            n += run_take(run, &head, heap->key);
+        else if (n == 0)
+            n = run_carve(run, run_at(tile_number), carve_blocks(heap, size_class), &head,
+                          heap->key);
         if (!run_has_blocks(run))
             run_list_remove(partial, tile_number);
-        else
-            break; /* what is left of it was never used */
+        if (is_fresh || run->is_partial) /* what is left of it was never used */
+            break;
     }
     heap->list[size_class].credit -= (int32_t)n;
     return head;
@@ -77,15 +105,10 @@ static void *get_cold(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
 static block_t *pop(thread_heap_t *heap, unsigned size_class) {
     block_list_t *list = &heap->list[size_class];
     block_t *block = list->head;
-    uintptr_t next = block_decode(block, heap->key);
-    if (__builtin_expect(!block_link_is_plausible(next), 0))
-        fatal("malloc", block, "a free block was written to (write after free)");
-    list->head = (block_t *)next;
+    list->head = block_next(block, heap->key, "malloc");
     list->credit++;
     return block;
 }
-
-static void sweep_if_due(thread_heap_t *heap);
 
 static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
     heap->counts.n_refills++;
@@ -131,26 +154,14 @@ void *heap_refill(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
 }
 
 void *heap_get_aligned(thread_heap_t *heap, size_t bytes, size_t align) {
-    bool is_zero;
     heap_lock(heap);
     heap_take_inbox(heap);
-    void *pointer = heap_get_element(heap, element_bytes(bytes), align, &is_zero);
+    void *pointer = heap_get_element(heap, element_bytes(bytes), align, NULL);
     heap_unlock(heap);
     return pointer;
 }
 
 /* ---- Flush ---- */
-
-/* Take the whole list home, and the one put aside. */
-static void put_lists(thread_heap_t *heap, unsigned size_class) {
-    block_list_t *list = &heap->list[size_class];
-    heap_put_list(heap, heap->previous[size_class].head);
-    heap_put_list(heap, list->head);
-    heap->previous[size_class].head = NULL;
-    heap->previous[size_class].n_blocks = 0;
-    list->head = NULL;
-    list->credit = heap->limit[size_class];
-}
 
 /* A list that overflows is worth more room, up to a bound: with twice as much, it goes here half as
  * often. */
@@ -172,8 +183,8 @@ void heap_flush(thread_heap_t *heap, unsigned size_class) {
     block_t *home = heap->previous[size_class].head, *full = list->head;
     list->head = NULL;
     list->credit = heap->limit[size_class];
-    atomic_signal_fence(
-        memory_order_seq_cst); /* in a fork's child blocks may be lost, but not twice there */
+    /* A fork's child may see us between two stores: it may lose blocks, but not have them twice. */
+    atomic_signal_fence(memory_order_seq_cst);
     heap->previous[size_class].head = full;
     heap->previous[size_class].n_blocks = heap->limit[size_class];
     if (!home)
@@ -185,25 +196,6 @@ void heap_flush(thread_heap_t *heap, unsigned size_class) {
     heap_purge_if_due(heap);
     heap_unlock(heap);
     large_purge(false); /* what has been free for a while; one load if there is nothing */
-}
-
-/*
- * A list that is not used pins runs: a few free blocks in each of them are enough.  So before a
- * heap grows much, the lists on which nothing has happened since the last time are taken home.
- */
-static void sweep_if_due(thread_heap_t *heap) {
-    if (heap->grown_bytes < heap->n_mheaps * SWEEP_MIN_BYTES)
-        return;
-    heap->grown_bytes = 0;
-    for (unsigned c = 0; c < N_CLASSES; c++) {
-        block_list_t *list = &heap->list[c];
-        bool has_blocks = list->head || heap->previous[c].head;
-        if (has_blocks && list->credit == heap->swept_credit[c]) {
-            put_lists(heap, c);
-            list->credit = heap->limit[c] = heap_list_limit_at_first(c);
-        }
-        heap->swept_credit[c] = list->credit;
-    }
 }
 
 static void flush_all_locked(thread_heap_t *heap) {
@@ -240,9 +232,7 @@ static bool take_to_list(thread_heap_t *heap, block_t *block) {
     if (list->credit <= 0)
         return false;
     list->credit--;
-    block_link(block, list->head, heap->key);
-    atomic_signal_fence(memory_order_seq_cst); /* for fork, as in free_to_own_list */
-    list->head = block;
+    list_push(list, block, block_mask(block, heap->key));
     return true;
 }
 
@@ -250,16 +240,13 @@ void heap_take_inbox(thread_heap_t *heap) {
     block_t *block = remote_take_inbox(heap);
     if (!block)
         return;
-    heap->counts.n_inbox_takes++;
     bool is_own = heap == self_heap && heap->fast_id == heap->id;
     while (block) {
-        uintptr_t next = block_decode(block, heap->key);
-        if (__builtin_expect(!block_link_is_plausible(next), 0))
-            fatal("free", block, "a free block was written to (write after free)");
+        block_t *next = block_next(block, heap->key, "free");
         heap->counts.n_inbox_blocks++;
         if (!is_own || !take_to_list(heap, block))
             heap_put(heap, block);
-        block = (block_t *)next;
+        block = next;
     }
     heap_purge_if_due(heap);
 }

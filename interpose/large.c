@@ -230,7 +230,7 @@ static void rescue_busy(arena_t *arena) {
             if (extent->state == EXTENT_BUSY) {
                 if (next && next->state == EXTENT_DIRTY)
                     next = next->next; /* it melts into this one */
-                extent_set_free(extent, EXTENT_DIRTY, large_clock_ms());
+                extent_set_free(extent, EXTENT_DIRTY, coarse_clock_ms());
             }
             extent = next;
         }

@@ -105,7 +105,7 @@ static void attach(arena_t **list, arena_t *arena) {
     arena_remove(&large_store.leaving, arena);
     owner_set(arena->memory, arena->bytes, OWNER_LARGE);
     arena_push(list, arena);
-    uint64_t now_ms = large_clock_ms();
+    uint64_t now_ms = coarse_clock_ms();
     for (extent_t *extent = arena->first; extent; extent = extent->next) {
         extent->freed_ms = now_ms;
         if (extent->state == EXTENT_DIRTY)

@@ -44,6 +44,7 @@
 #define MHEAP_LARGE_INTERNAL_H
 
 #include "large.h"
+#include "coarse_clock.h"
 #include "lock.h"
 
 #ifdef __cplusplus
@@ -118,10 +119,6 @@ typedef struct {
 } large_store_t;
 
 extern large_store_t large_store;
-
-/* Milliseconds of a clock that only goes forward; cheap.  In a file of its own: tests replace it.
- */
-uint64_t large_clock_ms(void);
 
 /* ---- large_table.c: the live extents by address ---- */
 

@@ -46,7 +46,7 @@ static size_t limit(size_t min_bytes, unsigned live_share) {
 
 /* Whether no more than `may_spend` bytes of the budget have been spent lately. */
 static bool has_budget(uint64_t may_spend) {
-    uint64_t now_ms = large_clock_ms();
+    uint64_t now_ms = coarse_clock_ms();
     uint64_t refilled_bytes = (now_ms - large_store.spent_ms) * BUDGET_BYTES_PER_MS;
     large_store.spent_ms = now_ms;
     if (refilled_bytes > large_store.spent_bytes)
@@ -80,7 +80,7 @@ static void release_idle_span(arena_t *span) {
 }
 
 void large_release(extent_t *extent, bool is_zero) {
-    uint64_t now_ms = large_clock_ms();
+    uint64_t now_ms = coarse_clock_ms();
     size_t piece_bytes = extent->pieces.n ? extent->pieces.end[extent->pieces.n - 1] : 0;
     large_store.n_pieces -= extent->pieces.n;
     extent->pieces.n = 0;
@@ -126,7 +126,7 @@ static size_t purge_extent(size_t bytes) {
     bool is_purged = vm_purge(extent->memory, extent_bytes);
     large_lock();
     arena_t *arena = extent->arena;
-    extent_set_free(extent, is_purged ? EXTENT_CLEAN : EXTENT_DIRTY, large_clock_ms());
+    extent_set_free(extent, is_purged ? EXTENT_CLEAN : EXTENT_DIRTY, coarse_clock_ms());
     if (arena->is_span)
         release_idle_span(arena);
     return is_purged ? extent_bytes : 0;
@@ -146,7 +146,7 @@ static size_t purge_oldest(size_t bytes) {
         purged_bytes = purge_extent(vm_round_up(bytes));
     }
     if (!purged_bytes)
-        large_store.no_purge_until_ms = large_clock_ms() + LARGE_DECAY_MS;
+        large_store.no_purge_until_ms = coarse_clock_ms() + LARGE_DECAY_MS;
     return purged_bytes;
 }
 
@@ -190,7 +190,7 @@ static size_t purge_older_than(uint64_t freed_ms, uint64_t may_spend) {
 size_t large_purge_aged(void) {
     if (!large_store.oldest)
         return 0;
-    uint64_t now_ms = large_clock_ms();
+    uint64_t now_ms = coarse_clock_ms();
     return now_ms < LARGE_DECAY_MS ? 0
                                    : purge_older_than(now_ms - LARGE_DECAY_MS, BUDGET_AGED_BYTES);
 }

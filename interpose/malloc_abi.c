@@ -26,7 +26,8 @@ EXPORT void cfree(void *pointer) {
 
 EXPORT void free_sized(void *pointer, size_t bytes);
 EXPORT void free_sized(void *pointer, size_t bytes) {
-    heap_free_sized(pointer, bytes);
+    (void)bytes;
+    fast_free(pointer);
 }
 
 EXPORT void free_aligned_sized(void *pointer, size_t align, size_t bytes);

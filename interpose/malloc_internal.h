@@ -11,7 +11,6 @@
 
 void *heap_malloc(size_t bytes);
 void heap_free(void *pointer);
-void heap_free_sized(void *pointer, size_t bytes);
 void *heap_calloc(size_t n, size_t bytes);
 void *heap_realloc(void *pointer, size_t bytes);
 

@@ -124,10 +124,7 @@ static void free_to_own_list(thread_heap_t *heap, block_t *block, unsigned size_
     if (list->credit < 0) /* fast_push has taken it */
         heap_flush(heap, size_class);
     list->credit--;
-    block_link(block, list->head, heap->key);
-    /* A fork's child may see the list between any two of our stores: the link comes first. */
-    atomic_signal_fence(memory_order_seq_cst);
-    list->head = block;
+    list_push(list, block, block_mask(block, heap->key));
 }
 
 static void free_block(void *pointer, const object_t *object) {
@@ -143,22 +140,27 @@ static void free_block(void *pointer, const object_t *object) {
         free_to_own_list(heap, pointer, object->size_class);
 }
 
+/* large_free itself tells what the pointer is. */
+static void free_large(void *pointer, const char *function) {
+    const char *what = NULL;
+    observe_freed(pointer); /* before another thread can be given the address */
+    if (!large_free(pointer, &what))
+        misuse(function, pointer, what);
+}
+
 static void free_object(void *pointer, const object_t *object, const char *function) {
-    const char *what = object->what;
-    if (object->kind != OBJECT_NONE && object->kind != OBJECT_GLIBC)
-        observe_freed(pointer);
     switch (object->kind) {
     case OBJECT_NONE:
-        misuse(function, pointer, what);
+        misuse(function, pointer, object->what);
         break;
     case OBJECT_GLIBC:
         glibc_malloc_free(pointer);
         break;
     case OBJECT_LARGE:
-        if (!large_free(pointer, &what))
-            misuse(function, pointer, what);
+        free_large(pointer, function);
         break;
     default:
+        observe_freed(pointer);
         free_block(pointer, object);
     }
 }
@@ -166,6 +168,8 @@ static void free_object(void *pointer, const object_t *object, const char *funct
 void heap_free_slow(void *pointer) {
     if (!pointer)
         return;
+    if (owner_of(pointer) == OWNER_LARGE)
+        return free_large(pointer, "free");
     object_t object = object_at(pointer);
     free_object(pointer, &object, "free");
 }
@@ -198,21 +202,19 @@ void heap_free(void *pointer) {
     fast_free(pointer);
 }
 
-void heap_free_sized(void *pointer, size_t bytes) {
-    (void)bytes;
-    fast_free(pointer);
-}
-
 /* ---- Resizing ---- */
 
+/* A new object of `bytes` with what fits of the old one's contents. */
+static inline void *copy_object(const void *pointer, size_t has_bytes, size_t bytes) {
+    void *copy = fast_malloc(bytes);
+    if (copy)
+        memcpy(copy, pointer, bytes < has_bytes ? bytes : has_bytes);
+    return copy;
+}
+
 static void *move_object(void *pointer, const object_t *object, size_t bytes) {
-    void *moved = fast_malloc(bytes);
-    if (!moved)
-        return NULL;
-    memcpy(moved, pointer, bytes < object->bytes ? bytes : object->bytes);
-    if (object->kind == OBJECT_GLIBC)
-        glibc_malloc_free(pointer);
-    else
+    void *moved = copy_object(pointer, object->bytes, bytes);
+    if (moved)
         free_object(pointer, object, "realloc");
     return moved;
 }
@@ -256,11 +258,9 @@ static void *resize_large(void *pointer, size_t bytes) {
 }
 
 static void *move_run_block(void *pointer, size_t has_bytes, size_t bytes) {
-    void *moved = fast_malloc(bytes);
-    if (moved) {
-        memcpy(moved, pointer, bytes < has_bytes ? bytes : has_bytes);
+    void *moved = copy_object(pointer, has_bytes, bytes);
+    if (moved)
         fast_free(pointer);
-    }
     return moved;
 }
 
@@ -288,7 +288,7 @@ void *heap_realloc(void *pointer, size_t bytes) {
         return NULL;
     }
     if (object.kind == OBJECT_LARGE && bytes > MEDIUM_MAX_BYTES) {
-        observe_freed(pointer); /* before another thread can be given the address */
+        observe_freed(pointer); /* as in free_large */
         void *resized = resize_large(pointer, bytes);
         observe_allocated(resized ? resized : pointer, resized ? bytes : object.bytes, CALLER);
         return resized;

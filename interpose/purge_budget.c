@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "purge_budget.h"
 
-#include <errno.h>
 #include <stdatomic.h>
-#include <time.h>
+
+#include "coarse_clock.h"
 
 /* 5,000 pages of 4 KiB a second, at about two microseconds each with the fault that brings one
  * back: one percent of a core. */
@@ -20,17 +20,9 @@ void purge_budget_earn(uint64_t bytes) {
         atomic_fetch_add_explicit(&tokens, bytes, memory_order_relaxed);
 }
 
-static uint64_t now_ms(void) {
-    struct timespec now;
-    int saved_errno = errno;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    errno = saved_errno;
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Whoever moves the mark pays out the time up to it. */
 static void earn_time(void) {
-    uint64_t now = now_ms();
+    uint64_t now = coarse_clock_ms();
     uint64_t then = atomic_load_explicit(&refilled_ms, memory_order_relaxed);
     if (now <= then || !atomic_compare_exchange_strong_explicit(
                            &refilled_ms, &then, now, memory_order_relaxed, memory_order_relaxed))

@@ -2,11 +2,11 @@
 /*
  * purge_budget.h - how many bytes of free pages may go back to the system now.
  *
- * Giving a page back costs a part of a system call, and a page fault if it is wanted again: about two
- * microseconds.  A token bucket bounds that.  Tokens, in bytes, are earned by growing - each byte of
- * heap that became accessible has cost as much already, and may be given back once - and by time,
- * at a rate of about one percent of a core.  So a burst of whatever size is returned at once, and a
- * program that swings between large and small soon keeps its pages.
+ * Giving a page back costs a part of a system call, and a page fault if it is wanted again: about
+ * two microseconds.  A token bucket bounds that.  Tokens, in bytes, are earned by growing - each
+ * byte of heap that became accessible has cost as much already, and may be given back once - and by
+ * time, at a rate of about one percent of a core.  So a burst of whatever size is returned at once,
+ * and a program that swings between large and small soon keeps its pages.
  *
  * Process-wide, relaxed atomics: a token more or less does no harm.
  */

@@ -14,8 +14,8 @@
  * is needed, none can run too early, and a free after the thread's last destructor is an ordinary
  * free.
  *
- * Lock order: no path but fork's holds two of these at once; fork takes the heaps' table (heaps.c), then
- * the heaps in the order of their ids, then large.c's, then the trace's.
+ * Lock order: no path but fork's holds two of these at once; fork takes the heaps' table (heaps.c),
+ * then the heaps in the order of their ids, then large.c's, then the trace's.
  */
 #ifndef MHEAP_THREAD_HEAP_H
 #define MHEAP_THREAD_HEAP_H
@@ -26,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fatal.h"
 #include "lock.h"
 #include "owner.h"
 #include "region.h"
@@ -64,8 +65,8 @@ typedef struct {
 #define N_COLD_OBJECTS  12u
 
 typedef struct {
-    uint64_t n_refills, n_flushes, n_remote_batches, n_inbox_takes, n_inbox_blocks;
-    uint64_t n_runs_made, n_runs_released, n_elements_made, n_elements_released;
+    uint64_t n_refills, n_flushes, n_remote_batches, n_inbox_blocks;
+    uint64_t n_runs_made;
     uint64_t n_adoptions;
 } heap_counts_t;
 
@@ -89,9 +90,9 @@ typedef struct thread_heap {
     struct {
         block_t *head;
         int32_t n_blocks;
-    } previous[N_CLASSES];                 /* a full list that was put aside; the owner's only */
-    int32_t swept_credit[N_CLASSES];       /* of each list at the last sweep */
-    uint64_t grown_bytes;                  /* by which the mheaps grew since then */
+    } previous[N_CLASSES];           /* a full list that was put aside; the owner's only */
+    int32_t swept_credit[N_CLASSES]; /* of each list at the last sweep */
+    uint64_t grown_bytes;            /* by which the mheaps grew since then */
     heap_counts_t counts;
 
     /* shared part, on a line of its own: the inbox is written by other threads */
@@ -99,6 +100,23 @@ typedef struct thread_heap {
     _Atomic uint64_t inbox_bytes;
     pthread_mutex_t alive;
 } thread_heap_t;
+
+/* The block behind a free one.  Aborts if the link was written to; `function` is for the message.
+ */
+static inline block_t *block_next(const block_t *block, uintptr_t key, const char *function) {
+    uintptr_t next = block_decode(block, key);
+    if (__builtin_expect(!block_link_is_plausible(next), 0))
+        fatal(function, block, "a free block was written to (write after free)");
+    return (block_t *)next;
+}
+
+/* Put a block in front.  `mask` is its block_mask. */
+static inline void list_push(block_list_t *list, block_t *block, uintptr_t mask) {
+    block->link = block_encode_with(mask, list->head);
+    /* A fork's child may see us between any two stores: the link comes first. */
+    atomic_signal_fence(memory_order_seq_cst);
+    list->head = block;
+}
 
 /* Elements of a hot class are not kept in its list when freed: they are slower to free than blocks
  * of a run, and would go round for ever. */

@@ -68,8 +68,12 @@ static inline mheap_uoffset_t region_uoffset(region_t *region, const void *point
 }
 
 /* A run is known by its tile number in the whole address space, 0 is none. */
+static inline void *run_at(uint32_t tile_number) {
+    return (void *)((uintptr_t)tile_number << TILE_LOG2_BYTES);
+}
+
 static inline run_t *run_of_tile(uint32_t tile_number) {
-    region_t *region = region_of((void *)((uintptr_t)tile_number << TILE_LOG2_BYTES));
+    region_t *region = region_of(run_at(tile_number));
     return &region->runs[tile_number & (N_REGION_TILES - 1)];
 }
 

@@ -18,6 +18,8 @@
 #include <string>
 #include <vector>
 
+#include "../random.h"
+
 namespace interpose {
 
 inline constexpr bool kStandIn = MHEAP_TEST_STAND_IN;
@@ -67,22 +69,11 @@ inline bool is_aligned(const void *pointer, size_t alignment) {
 // the size classes are, their edges are among them.
 std::vector<size_t> edge_sizes(size_t limit);
 
-// xorshift64*: reproducible, no lock, one a thread.
-class Random {
+class Random : public Xorshift {
   public:
-    explicit Random(uint64_t seed) : state_(seed * 2 + 1) {}
-    uint64_t next() {
-        state_ ^= state_ >> 12;
-        state_ ^= state_ << 25;
-        state_ ^= state_ >> 27;
-        return state_ * 0x2545F4914F6CDD1Dull;
-    }
-    size_t below(size_t limit) { return next() % limit; }
+    using Xorshift::Xorshift;
     // Sizes as programs ask for them: the smaller the more likely, but any doubling.
     size_t size_up_to(size_t limit);
-
-  private:
-    uint64_t state_;
 };
 
 size_t resident_bytes(); // of this process, without allocating

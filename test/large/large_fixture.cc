@@ -6,7 +6,7 @@
 
 static std::atomic<uint64_t> clock_ms{1000000};
 
-extern "C" uint64_t large_clock_ms(void) {
+extern "C" uint64_t coarse_clock_ms(void) {
     return clock_ms.load(std::memory_order_relaxed);
 }
 
@@ -105,7 +105,7 @@ void LargeTest::free(void *object) {
 
 void LargeTest::keep_what_is_freed() {
     large_store.spent_bytes = GiB;
-    large_store.spent_ms = large_clock_ms();
+    large_store.spent_ms = coarse_clock_ms();
 }
 
 char *LargeTest::resize(void *object, size_t n_bytes) {

@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "../random.h"
+
 extern "C" {
 #include "large_internal.h"
 #include "vm.h"
@@ -26,22 +28,11 @@ void fill(void *object, size_t n_bytes, uint64_t seed);
 bool is_filled(const void *object, size_t n_bytes, uint64_t seed);
 bool is_zero(const void *object, size_t n_bytes);
 
-// xorshift64*: reproducible, no lock, one a thread.
-class Random {
+class Random : public Xorshift {
   public:
-    explicit Random(uint64_t seed) : state_(seed * 2 + 1) {}
-    uint64_t next() {
-        state_ ^= state_ >> 12;
-        state_ ^= state_ << 25;
-        state_ ^= state_ >> 27;
-        return state_ * 0x2545F4914F6CDD1Dull;
-    }
-    size_t below(size_t limit) { return next() % limit; }
+    using Xorshift::Xorshift;
     // From a page up, each doubling below `limit` about equally likely.
     size_t size_up_to(size_t limit);
-
-  private:
-    uint64_t state_;
 };
 
 large_stats_t stats_now();
