@@ -6,7 +6,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 
-#include "fast.h"
+#include "fast_memalign.h"
 #include "vm.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -67,7 +67,7 @@ EXPORT void *memalign(size_t align, size_t bytes) {
     size_t rounded = 16;
     while (rounded < align)
         rounded <<= 1;
-    return heap_memalign(rounded, bytes);
+    return fast_memalign(rounded, bytes);
 }
 
 /* C17: an alignment that is not supported is an error; any power of two is. */
@@ -76,15 +76,18 @@ EXPORT void *aligned_alloc(size_t align, size_t bytes) {
         errno = EINVAL;
         return NULL;
     }
-    return heap_memalign(align, bytes);
+    return fast_memalign(align, bytes);
 }
 
 EXPORT int posix_memalign(void **result, size_t align, size_t bytes) {
     if (!is_power_of_two(align) || align % sizeof(void *) != 0)
         return EINVAL;
-    int saved_errno = errno;
-    void *pointer = heap_memalign(align, bytes);
-    errno = saved_errno;
+    void *pointer = fast_memalign_pop(align, bytes);
+    if (unlikely(!pointer)) {
+        int saved_errno = errno;
+        pointer = heap_memalign_slow(align, bytes);
+        errno = saved_errno;
+    }
     if (!pointer)
         return ENOMEM;
     *result = pointer;
@@ -92,7 +95,7 @@ EXPORT int posix_memalign(void **result, size_t align, size_t bytes) {
 }
 
 EXPORT void *valloc(size_t bytes) {
-    return heap_memalign(vm_page_bytes(), bytes);
+    return fast_memalign(vm_page_bytes(), bytes);
 }
 
 EXPORT void *pvalloc(size_t bytes) {
@@ -100,7 +103,7 @@ EXPORT void *pvalloc(size_t bytes) {
         errno = ENOMEM;
         return NULL;
     }
-    return heap_memalign(vm_page_bytes(), vm_round_up(bytes ? bytes : 1));
+    return fast_memalign(vm_page_bytes(), vm_round_up(bytes ? bytes : 1));
 }
 
 EXPORT size_t malloc_usable_size(void *pointer) {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "fast.h"
+#include "fast_memalign.h"
 #include "glibc_malloc.h"
 #include "heap_elements.h"
 #include "heap_slow.h"
@@ -33,7 +34,7 @@ static void *get(size_t bytes, size_t align, bool *is_zero) {
         return NULL;
     if (align > 16) {
         *is_zero = false;
-        return heap_get_aligned(heap, bytes, align);
+        return heap_get_aligned(heap, size_class_bytes(size_class_of(bytes)), align);
     }
     return heap_refill(heap, size_class_of(bytes), is_zero);
 }
@@ -90,11 +91,9 @@ void *heap_calloc(size_t n, size_t bytes) {
     return pointer;
 }
 
-/* Blocks of a run are multiples of their size from a 64 KiB boundary, so any block for a size that
- * is a multiple of the alignment is aligned.  Elements of a cold class are not: then it gets hot
+/* Elements of a cold class are not aligned to its size: so that blocks of runs come, it gets hot
  * now. */
-static void *memalign_small(size_t align, size_t bytes) {
-    size_t rounded = bytes ? (bytes + align - 1) & ~(align - 1) : align;
+static void *memalign_hot(size_t align, size_t rounded) {
     for (unsigned i = 0; i <= N_COLD_OBJECTS; i++) {
         void *pointer = fast_malloc(rounded);
         if (((uintptr_t)pointer & (align - 1)) == 0)
@@ -105,16 +104,20 @@ static void *memalign_small(size_t align, size_t bytes) {
     return NULL; /* no memory for a run */
 }
 
-void *heap_memalign(size_t align, size_t bytes) {
+void *heap_memalign_slow(size_t align, size_t bytes) {
     bool is_zero = false;
     if (align <= 16)
         return fast_malloc(bytes);
-    if (align <= SMALL_MAX_BYTES && bytes <= SMALL_MAX_BYTES - align) {
-        void *pointer = memalign_small(align, bytes);
+    if (memalign_is_small(align, bytes)) {
+        void *pointer = memalign_hot(align, memalign_rounded(align, bytes));
         if (pointer)
             return pointer;
     }
     return allocate(bytes, align, &is_zero, CALLER);
+}
+
+void *heap_memalign(size_t align, size_t bytes) {
+    return fast_memalign(align, bytes);
 }
 
 /* ---- Freeing ---- */

@@ -111,6 +111,46 @@ TEST(AlignedAllocation, ManyLiveOnesDoNotOverlap) {
     }
 }
 
+// Ordinary objects just freed are on the list that an aligned one is looked for on.
+TEST(AlignedAllocation, AmongOrdinaryOnesOfTheSameSize) {
+    for (size_t alignment = 32; alignment <= 64 * KiB; alignment *= 2)
+        for (size_t size : {alignment, 3 * alignment, size_t{2500}, size_t{4096}, 20000ul})
+            for (auto [name, function] : kFunctions) {
+                std::vector<void *> ordinary, aligned;
+                for (int i = 0; i < 20; i++)
+                    ordinary.push_back(malloc(size));
+                for (void *object : ordinary)
+                    free(object);
+                for (int i = 0; i < 20; i++) {
+                    aligned.push_back(function(alignment, size));
+                    ASSERT_TRUE(aligned.back() && is_aligned(aligned.back(), alignment))
+                        << name << "(" << alignment << ", " << size << "), object " << i;
+                    fill_pattern(aligned.back(), size, i);
+                }
+                for (int i = 0; i < 20; i++) {
+                    EXPECT_TRUE(has_pattern(aligned[i], size, i));
+                    free(aligned[i]);
+                }
+            }
+}
+
+TEST(AlignedAllocation, PosixMemalignKeepsErrno) {
+    for (size_t size : {100ul, 20000ul, 3 * MiB}) {
+        std::vector<void *> objects(40); // some from the lists, some not
+        for (void *&object : objects) {
+            errno = 77;
+            ASSERT_EQ(posix_memalign(&object, 128, size), 0);
+            EXPECT_EQ(errno, 77);
+        }
+        for (void *object : objects)
+            free(object);
+    }
+    void *object = nullptr;
+    errno = 77;
+    EXPECT_EQ(posix_memalign(&object, 128, opaque(size_t{PTRDIFF_MAX})), ENOMEM);
+    EXPECT_EQ(errno, 77);
+}
+
 TEST(AlignedAllocation, ReallocKeepsContents) {
     for (size_t alignment : {32ul, 256ul, 4 * KiB, 64 * KiB, MiB})
         for (size_t size : {24ul, 1000ul, 20000ul, 3 * MiB}) {
