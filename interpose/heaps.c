@@ -19,8 +19,8 @@
 /* Heaps looked at for a dead owner when a thread needs a heap. */
 #define ADOPT_TRIES        64u
 
-thread_heap_t no_heap = {.fast_id = OWNER_NOT_SELF, .id = OWNER_NOT_SELF};
-_Thread_local thread_heap_t *self_heap = &no_heap;
+const thread_heap_t no_heap = {.fast_id = OWNER_NOT_SELF, .id = OWNER_NOT_SELF};
+_Thread_local thread_heap_t *self_heap = (thread_heap_t *)&no_heap;
 
 /* table_lock guards making and adopting heaps.  heaps[i] and n_heaps are only ever written under it
  * (release), and read anywhere (acquire). */

@@ -11,9 +11,9 @@
 #include "thread_heap.h"
 
 /* The calling thread's heap; &no_heap before its first allocation.  no_heap has only empty lists
- * and owns nothing, so the fast paths need no test for it. */
+ * and owns nothing, so the fast paths need no test for it, and nothing is ever written to it. */
 extern _Thread_local thread_heap_t *self_heap;
-extern thread_heap_t no_heap;
+extern const thread_heap_t no_heap;
 
 /* The calling thread's heap, adopted or made if need be.  NULL if there is no memory. */
 thread_heap_t *heap_self(void);

@@ -74,7 +74,7 @@ static void put_count(line_t *line, const char *before, uint64_t number, const c
 
 /* 0 .. 2^64 bytes in a few digits: 999, 9.9k, 99.9M.  Exact numbers stay exact. */
 static void put_bytes(line_t *line, const char *before, uint64_t n_bytes) {
-    static const char *const units[] = {"k", "M", "G"};
+    static const char units[][2] = {"k", "M", "G"};
     line_text(line, before);
     unsigned unit = 0;
     while (unit < 3 && n_bytes >> (10 * (unit + 1)))
@@ -111,7 +111,7 @@ static void put_totals(const writer_t *w, const picture_t *p, const void *v) {
 }
 
 static void put_flags(const writer_t *w, const picture_t *p) {
-    static const char *const names[] = {"trace", "disable-vm", "thread-safe", "small-object-cache",
+    static const char names[][20] = {"trace", "disable-vm", "thread-safe", "small-object-cache",
                                         "validate"};
     line_t line = {.n_bytes = 0};
     line_text(&line, "  flags:");

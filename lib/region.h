@@ -4,13 +4,14 @@
  *
  *      0            1 KiB              33 KiB          ...              64 KiB          64 MiB
  *      +------------+------------------+---------+------------+---------+---------------+
- *      | tile_class | runs[1024]       | (unused)| thread_heap| mheap_t | vector        |
+ *      | tile_class,| runs[1024]       | (unused)| thread_heap| mheap_t | vector        |
+ *      | heap_index |                  |         |            |         |               |
  *      +------------+------------------+---------+------------+---------+---------------+
  *       ^ address & ~(64 MiB - 1)                  (the first region of a heap only)
  *
  * A tile is 64 KiB of address space.  tile_class says what lies in it: elements of the mheap, or a
  * run of blocks of one size class (run.h).  Only the pages of the header that are used are
- * resident: the run descriptors of the first tiles share a page with tile_class.
+ * resident: the run descriptors of the first tiles share a page with tile_class and heap_index.
  *
  * tile_class and runs[] are written under the owning heap's lock.  Any thread may read the
  * tile_class of a tile in which it holds a live object: it cannot change before that is freed.
@@ -32,8 +33,8 @@
 
 typedef struct region {
     uint8_t tile_class[N_REGION_TILES];
-    run_t runs[N_REGION_TILES];
     uint32_t heap_index; /* of this region's entry in the thread heap's mheaps[] */
+    _Alignas(32) run_t runs[N_REGION_TILES];
 } region_t;
 
 _Static_assert(sizeof(region_t) + 16384 + sizeof(mheap_t) < REGION_HEADER_BYTES,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "walk.h"
 
-static const char *const invariant_text[] = {
+/* Texts, not pointers to texts, here and elsewhere: each pointer would be a relocation at start. */
+static const char invariant_text[][80] = {
     "ok",
     "M1: the header's magic, version or lengths are wrong",
     "M2: the elements do not end in an end mark at the end of the vector",
