@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// input.h - a fuzzer's bytes read as operations, and failing system calls.
+#ifndef MHEAP_FUZZ_INPUT_H
+#define MHEAP_FUZZ_INPUT_H
+
+#include "../objects.h"
+
+extern "C" {
+#include "vm.h"
+}
+
+class Input {
+  public:
+    Input(const uint8_t *bytes, size_t n_bytes) : next_(bytes), end_(bytes + n_bytes) {}
+    bool is_at_end() const { return next_ == end_; }
+    uint8_t byte() { return next_ < end_ ? *next_++ : 0; }
+    // Up to 1016 in steps of 8, or 16 steps in each fourfold range from 512 bytes up to 8 MiB; the
+    // same a little smaller or larger.
+    size_t size() {
+        size_t code = byte(), nudge = code < 128 ? 0 : byte() % 16;
+        size_t bytes = code < 128 ? code * 8 : (16 + code % 16) << (5 + 2 * ((code - 128) / 16));
+        return bytes + nudge - (nudge ? 8 : 0);
+    }
+
+  private:
+    const uint8_t *next_, *end_;
+};
+
+// One memory system call in the future fails; then all work again.
+namespace fault {
+inline uint64_t calls_left;
+inline bool allow(vm_call_t) {
+    if (calls_left-- != 0)
+        return true;
+    vm_allow_hook = nullptr;
+    return false;
+}
+inline void arm(uint64_t n_calls) {
+    calls_left = n_calls;
+    vm_allow_hook = allow;
+}
+inline void disarm() {
+    vm_allow_hook = nullptr;
+}
+} // namespace fault
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes);
+
+#endif // MHEAP_FUZZ_INPUT_H
