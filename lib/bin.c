@@ -35,6 +35,7 @@ void bin_push(mheap_t *h, mheap_elt_t *e, uint64_t n_dirty_bytes) {
         uint64_t n_bytes = elt_n_bytes(e);
         e->free_elt.n_dirty = (uint32_t)(n_dirty_bytes < n_bytes ? n_dirty_bytes : n_bytes);
         h->free_dirty_bytes += e->free_elt.n_dirty;
+        h->free_clean_bytes += n_bytes - e->free_elt.n_dirty;
     }
     e->free_elt.next_uoffset = head;
     e->free_elt.prev_uoffset = MHEAP_GROUNDED;
@@ -95,8 +96,10 @@ uint64_t bin_remove(mheap_t *h, mheap_elt_t *e) {
         blame_links(e);
 
     uint64_t dirty_bytes = elt_dirty_bytes(e);
-    if (elt_keeps_n_dirty(e))
+    if (elt_keeps_n_dirty(e)) {
         h->free_dirty_bytes -= dirty_bytes;
+        h->free_clean_bytes -= elt_n_bytes(e) - dirty_bytes;
+    }
     mheap_uoffset_t prev = e->free_elt.prev_uoffset;
     if (next)
         next->free_elt.prev_uoffset = prev;

@@ -58,6 +58,11 @@ static inline uint64_t mheap_dirty_bytes(const mheap_t *h) {
     return h->free_dirty_bytes + (h->never_used_off - h->len);
 }
 
+/* Bytes of the vector that may be resident: all that was ever used, but for what was given back. */
+static inline uint64_t mheap_resident_bytes(const mheap_t *h) {
+    return h->never_used_off - h->free_clean_bytes;
+}
+
 /*
  * Give dirty whole pages back to the system: first those behind the end of the vector, then those
  * inside free elements, largest elements first, until `max_bytes` are done (the last piece is

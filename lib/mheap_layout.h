@@ -58,7 +58,7 @@
  *      and the cache holds only such elements; cache_n_bytes is the sum of their sizes
  *      (without MHEAP_FLAG_SMALL_OBJECT_CACHE only: it is not free, and the cache is empty)
  *  M11 free_dirty_bytes == sum of n_dirty over the free elements that keep one, and none keeps more
- *      than its size
+ *      than its size; free_clean_bytes == sum of the rest of their sizes
  */
 #ifndef MHEAP_LAYOUT_H
 #define MHEAP_LAYOUT_H
@@ -146,6 +146,7 @@ typedef struct mheap {
                                   purged since: zero if it came zeroed; >= len */
     uint64_t max_size;         /* bytes the heap may grow to, header included */
     uint64_t free_dirty_bytes; /* M11 */
+    uint64_t free_clean_bytes; /* M11 */
     uint64_t kept_dirty_bytes; /* dirty bytes that the last purge could not give back */
     uint64_t n_puts_since_purge;
 

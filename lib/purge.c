@@ -59,6 +59,7 @@ static size_t purge_elt(mheap_t *h, mheap_elt_t *e) {
         return 0;
     e->free_elt.n_dirty = 0;
     h->free_dirty_bytes -= n_dirty;
+    h->free_clean_bytes += n_dirty;
     return count_purged(h, n_dirty < pages.n_bytes ? n_dirty : pages.n_bytes);
 }
 

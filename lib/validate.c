@@ -11,7 +11,7 @@
 
 /* What the walk finds, to be compared with what the header and the lists say. */
 typedef struct {
-    uint64_t n_live, n_dirty_bytes, cached_bytes;
+    uint64_t n_live, n_dirty_bytes, n_clean_bytes, cached_bytes;
     uint64_t n_free, free_hash;     /* free elements, with their bins */
     uint64_t n_cached, cached_hash; /* cached objects, with their bins */
 } census_t;
@@ -86,6 +86,7 @@ static void count(census_t *census, const mheap_t *h, const mheap_elt_t *e) {
         census->n_free++;
         census->free_hash += hash;
         census->n_dirty_bytes += elt_keeps_n_dirty(e) ? e->free_elt.n_dirty : 0;
+        census->n_clean_bytes += elt_n_bytes(e) - elt_dirty_bytes(e);
     } else if (e->is_cached && has_cache(h)) {
         census->n_cached++;
         census->cached_hash += hash;
@@ -161,7 +162,8 @@ static mheap_corruption_t check_cache(const mheap_t *h, const census_t *census) 
 }
 
 static bool m11(const mheap_t *h, const census_t *census) {
-    return h->free_dirty_bytes == census->n_dirty_bytes;
+    return h->free_dirty_bytes == census->n_dirty_bytes &&
+           h->free_clean_bytes == census->n_clean_bytes;
 }
 
 mheap_corruption_t validate(const mheap_t *h) {

@@ -14,7 +14,7 @@ static const char invariant_text[][80] = {
     "M8: the bitmap of non-empty bins does not agree with the lists",
     "M9: the number of allocated objects is wrong",
     "M10: the small-object cache does not hold exactly the cached objects",
-    "M11: the sum of dirty bytes in free elements is wrong",
+    "M11: the sum of dirty or clean bytes in free elements is wrong",
 };
 
 mheap_corruption_t walk_corruption(int invariant, uint64_t uoffset) {

@@ -261,6 +261,11 @@ TEST_F(Validate, M11Sum) {
     expect(11);
 }
 
+TEST_F(Validate, M11SumOfCleanBytes) {
+    h()->free_clean_bytes += 8;
+    expect(11);
+}
+
 TEST_F(Validate, M11MoreDirtyThanLong) {
     heap.elt(large)->free_elt.n_dirty = (64 << 10) + 1;
     expect(11, large);
