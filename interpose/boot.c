@@ -5,13 +5,17 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "hardened.h"
 #include "heaps.h"
 #include "large.h"
 #include "observe.h"
 #include "options.h"
 
-/* Locks in the order of thread_heap.h: heaps, then large objects; what observes is innermost. */
+/* Locks in the order of thread_heap.h: heaps, then large objects; what observes is innermost.  The
+ * hardened library's own come first, in the order of hardened_lock.h. */
 static void fork_prepare(void) {
+    if (MHEAP_HARDENED)
+        hardened_fork_prepare();
     heaps_fork_prepare();
     large_fork_prepare();
     observe_fork_prepare();
@@ -21,12 +25,16 @@ static void fork_parent(void) {
     observe_fork_parent();
     large_fork_parent();
     heaps_fork_parent();
+    if (MHEAP_HARDENED)
+        hardened_fork_parent();
 }
 
 static void fork_child(void) {
     observe_fork_child();
     large_fork_child();
     heaps_fork_child();
+    if (MHEAP_HARDENED)
+        hardened_fork_child();
 }
 
 /* Our handlers are registered before anybody's who has allocated first, so that theirs run outside

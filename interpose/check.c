@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "check.h"
 
+#include "hardened.h"
 #include "heaps.h"
 #include "large.h"
 #include "mheap_internal.h"
@@ -108,6 +109,8 @@ bool check_all(violation_t *violation) {
         if (!is_sound)
             return false;
     }
+    if (MHEAP_HARDENED && !hardened_check(violation))
+        return false;
     const char *what = large_validate();
     return !what || violated(violation, what, NULL);
 }

@@ -113,17 +113,25 @@ void *large_alloc(size_t bytes, size_t align, bool *is_zero) {
     return object;
 }
 
-bool large_free(void *pointer, const char **what) {
+static bool free_object(void *pointer, bool is_zero, const char **what) {
     large_enter();
     extent_t *extent = find(pointer, what);
     if (extent) {
-        remove_object(extent, false);
+        remove_object(extent, is_zero);
         large_store.stats.n_frees++;
         large_purge_excess();
         large_purge_aged();
     }
     large_leave();
     return extent != NULL;
+}
+
+bool large_free(void *pointer, const char **what) {
+    return free_object(pointer, false, what);
+}
+
+bool large_free_zero(void *pointer, const char **what) {
+    return free_object(pointer, true, what);
 }
 
 size_t large_usable_bytes(const void *pointer, const char **what) {

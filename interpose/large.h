@@ -20,6 +20,9 @@ void *large_alloc(size_t bytes, size_t align, bool *is_zero);
  * in words what it is ("already free (double free)", "inside a large object, not its start", ...). */
 bool large_free(void *pointer, const char **what);
 
+/* The same for an object whose pages the caller has just renewed (vm_renew): they are all zero. */
+bool large_free_zero(void *pointer, const char **what);
+
 /* Usable bytes of the live object, or 0, and *what as above. */
 size_t large_usable_bytes(const void *pointer, const char **what);
 

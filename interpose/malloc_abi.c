@@ -6,43 +6,40 @@
 #include <malloc.h>
 #include <stdlib.h>
 
-#include "fast_memalign.h"
+#include "front.h"
 #include "vm.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
 EXPORT void *malloc(size_t bytes) {
-    return fast_malloc(bytes);
+    return front_malloc(bytes);
 }
 
 EXPORT void free(void *pointer) {
-    fast_free(pointer);
+    front_free(pointer);
 }
 
 EXPORT void cfree(void *pointer);
 EXPORT void cfree(void *pointer) {
-    fast_free(pointer);
+    front_free(pointer);
 }
 
 EXPORT void free_sized(void *pointer, size_t bytes);
 EXPORT void free_sized(void *pointer, size_t bytes) {
-    (void)bytes;
-    fast_free(pointer);
+    front_free_sized(pointer, bytes);
 }
 
 EXPORT void free_aligned_sized(void *pointer, size_t align, size_t bytes);
 EXPORT void free_aligned_sized(void *pointer, size_t align, size_t bytes) {
-    (void)align;
-    (void)bytes;
-    fast_free(pointer);
+    front_free_aligned_sized(pointer, align, bytes);
 }
 
 EXPORT void *calloc(size_t n, size_t bytes) {
-    return heap_calloc(n, bytes);
+    return front_calloc(n, bytes);
 }
 
 EXPORT void *realloc(void *pointer, size_t bytes) {
-    return heap_realloc(pointer, bytes);
+    return front_realloc(pointer, bytes);
 }
 
 EXPORT void *reallocarray(void *pointer, size_t n, size_t bytes) {
@@ -51,7 +48,7 @@ EXPORT void *reallocarray(void *pointer, size_t n, size_t bytes) {
         errno = ENOMEM;
         return NULL;
     }
-    return heap_realloc(pointer, total);
+    return front_realloc(pointer, total);
 }
 
 static bool is_power_of_two(size_t number) {
@@ -67,7 +64,7 @@ EXPORT void *memalign(size_t align, size_t bytes) {
     size_t rounded = 16;
     while (rounded < align)
         rounded <<= 1;
-    return fast_memalign(rounded, bytes);
+    return front_memalign(rounded, bytes);
 }
 
 /* C17: an alignment that is not supported is an error; any power of two is. */
@@ -76,16 +73,16 @@ EXPORT void *aligned_alloc(size_t align, size_t bytes) {
         errno = EINVAL;
         return NULL;
     }
-    return fast_memalign(align, bytes);
+    return front_memalign(align, bytes);
 }
 
 EXPORT int posix_memalign(void **result, size_t align, size_t bytes) {
     if (!is_power_of_two(align) || align % sizeof(void *) != 0)
         return EINVAL;
-    void *pointer = fast_memalign_pop(align, bytes);
+    void *pointer = front_memalign_pop(align, bytes);
     if (unlikely(!pointer)) {
         int saved_errno = errno;
-        pointer = heap_memalign_slow(align, bytes);
+        pointer = front_memalign_slow(align, bytes);
         errno = saved_errno;
     }
     if (!pointer)
@@ -95,7 +92,7 @@ EXPORT int posix_memalign(void **result, size_t align, size_t bytes) {
 }
 
 EXPORT void *valloc(size_t bytes) {
-    return fast_memalign(vm_page_bytes(), bytes);
+    return front_memalign(vm_page_bytes(), bytes);
 }
 
 EXPORT void *pvalloc(size_t bytes) {
@@ -103,9 +100,9 @@ EXPORT void *pvalloc(size_t bytes) {
         errno = ENOMEM;
         return NULL;
     }
-    return fast_memalign(vm_page_bytes(), vm_round_up(bytes ? bytes : 1));
+    return front_memalign(vm_page_bytes(), vm_round_up(bytes ? bytes : 1));
 }
 
 EXPORT size_t malloc_usable_size(void *pointer) {
-    return heap_usable_bytes(pointer, "malloc_usable_size");
+    return front_usable_bytes(pointer);
 }

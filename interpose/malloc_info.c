@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hardened.h"
 #include "heap_slow.h"
 #include "heaps.h"
 #include "stats.h"
@@ -19,7 +20,7 @@
  * accessible anyhow.  1 if anything was given back. */
 EXPORT int malloc_trim(size_t pad) {
     (void)pad;
-    return heaps_trim() > 0;
+    return (MHEAP_HARDENED ? hardened_trim() : heaps_trim()) > 0;
 }
 
 EXPORT void malloc_stats(void) {

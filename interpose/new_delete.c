@@ -18,7 +18,7 @@
  * of operator new: here it calls this one. */
 static void *new_slow(size_t bytes);
 #define heap_malloc_slow new_slow
-#include "fast.h"
+#include "front.h"
 #undef heap_malloc_slow
 
 #define OPERATOR(mangled) __asm__(mangled) __attribute__((weak, visibility("default")))
@@ -76,29 +76,33 @@ static inline bool is_replaced(const void *bound, const void *ours) {
 /* ---- New ---- */
 
 static void *allocate(size_t bytes, size_t align) {
-    return align ? heap_memalign(align, bytes) : heap_malloc(bytes);
+    return align ? front_new_aligned(align, bytes) : front_malloc_call(bytes);
 }
 
 static __attribute__((noinline)) void *new_slow(size_t bytes) {
-    void *object = heap_malloc_slow(bytes);
+    void *object = MHEAP_HARDENED ? hardened_malloc(bytes) : heap_malloc_slow(bytes);
     return object ? object : new_retry(allocate, bytes, 0);
 }
 
+static inline void *new_object(size_t bytes) {
+    return MHEAP_HARDENED ? new_slow(bytes) : fast_malloc(bytes);
+}
+
 void *new_plain(size_t bytes) {
-    return fast_malloc(bytes);
+    return new_object(bytes);
 }
 
 void *new_array(size_t bytes) {
     if (IS_REPLACED(new_plain))
         return new_plain(bytes);
-    return fast_malloc(bytes);
+    return new_object(bytes);
 }
 
 void *new_plain_nothrow(size_t bytes, const void *tag) {
     (void)tag;
     if (IS_REPLACED(new_plain))
         return new_call_nothrow((allocate_fn *)(void *)new_plain, bytes, 0);
-    void *object = heap_malloc(bytes);
+    void *object = front_malloc_call(bytes);
     return object ? object : new_retry_nothrow(allocate, bytes, 0);
 }
 
@@ -115,7 +119,7 @@ static inline bool is_power_of_two(size_t align) {
 void *new_aligned(size_t bytes, size_t align) {
     if (!is_power_of_two(align))
         new_throw(bytes);
-    void *object = heap_memalign(align, bytes);
+    void *object = front_new_aligned(align, bytes);
     return object ? object : new_retry(allocate, bytes, align);
 }
 
@@ -127,7 +131,7 @@ void *new_aligned_nothrow(size_t bytes, size_t align, const void *tag) {
     (void)tag;
     if (IS_REPLACED(new_aligned))
         return new_call_nothrow(new_aligned, bytes, align);
-    void *object = is_power_of_two(align) ? heap_memalign(align, bytes) : NULL;
+    void *object = is_power_of_two(align) ? front_new_aligned(align, bytes) : NULL;
     if (object || !is_power_of_two(align))
         return object;
     return new_retry_nothrow(allocate, bytes, align);
@@ -142,22 +146,21 @@ void *new_array_aligned_nothrow(size_t bytes, size_t align, const void *tag) {
 /* ---- Delete ---- */
 
 void delete_plain(void *object) {
-    fast_free(object);
+    front_delete(object);
 }
 
 void delete_sized(void *object, size_t bytes) {
-    (void)bytes;
     if (IS_REPLACED(delete_plain))
         delete_plain(object);
     else
-        fast_free(object);
+        front_delete_sized(object, bytes);
 }
 
 void delete_array(void *object) {
     if (IS_REPLACED(delete_plain))
         delete_plain(object);
     else
-        fast_free(object);
+        front_delete(object);
 }
 
 void delete_array_sized(void *object, size_t bytes) {
@@ -178,8 +181,7 @@ void delete_array_nothrow(void *object, const void *tag) {
 }
 
 void delete_aligned(void *object, size_t align) {
-    (void)align;
-    fast_free(object);
+    front_delete_aligned(object, align);
 }
 
 void delete_aligned_nothrow(void *object, size_t align, const void *tag) {
@@ -188,8 +190,10 @@ void delete_aligned_nothrow(void *object, size_t align, const void *tag) {
 }
 
 void delete_sized_aligned(void *object, size_t bytes, size_t align) {
-    (void)bytes;
-    delete_aligned(object, align);
+    if (MHEAP_HARDENED && !IS_REPLACED(delete_aligned))
+        hardened_delete_sized_aligned(object, bytes, align);
+    else
+        delete_aligned(object, align);
 }
 
 void delete_array_aligned(void *object, size_t align) {
@@ -202,6 +206,8 @@ void delete_array_aligned_nothrow(void *object, size_t align, const void *tag) {
 }
 
 void delete_array_sized_aligned(void *object, size_t bytes, size_t align) {
-    (void)bytes;
-    delete_array_aligned(object, align);
+    if (MHEAP_HARDENED && !IS_REPLACED(delete_array_aligned))
+        delete_sized_aligned(object, bytes, align);
+    else
+        delete_array_aligned(object, align);
 }

@@ -31,6 +31,7 @@
 typedef uint16_t owner_id_t;
 #define OWNER_NONE     ((owner_id_t)0)
 #define OWNER_HEAP_MAX ((owner_id_t)0xfdff) /* thread heaps are 1 .. OWNER_HEAP_MAX */
+#define OWNER_SLAB     ((owner_id_t)0xfe00) /* hardened_slab.c, in the hardened library only */
 #define OWNER_LARGE    ((owner_id_t)0xff00) /* large.c */
 #define OWNER_NOT_SELF ((owner_id_t)0xffff) /* equal to no entry: sends every free the slow way */
 

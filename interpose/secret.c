@@ -30,15 +30,20 @@ static uint64_t weak_random(void) {
     return mix(bits);
 }
 
-uint64_t secret_random(void) {
-    uint64_t bits = atomic_load_explicit(&secret, memory_order_relaxed);
-    if (bits)
-        return bits;
+uint64_t secret_draw(void) {
+    uint64_t bits;
     int saved_errno = errno;
     if (getrandom(&bits, sizeof bits, GRND_NONBLOCK) != (ssize_t)sizeof bits)
         bits = weak_random();
     errno = saved_errno;
-    bits |= 1; /* 0 is "not drawn yet" */
+    return bits;
+}
+
+uint64_t secret_random(void) {
+    uint64_t bits = atomic_load_explicit(&secret, memory_order_relaxed);
+    if (bits)
+        return bits;
+    bits = secret_draw() | 1; /* 0 is "not drawn yet" */
     uint64_t none = 0;
     if (!atomic_compare_exchange_strong_explicit(&secret, &none, bits, memory_order_relaxed,
                                                  memory_order_relaxed))

@@ -9,6 +9,9 @@
  * run before libc is set up, keeps errno. */
 uint64_t secret_random(void);
 
+/* 64 random bits, new ones each time: a system call.  Thread-safe, keeps errno. */
+uint64_t secret_draw(void);
+
 /* The key for links: random, with a bit among those that an address has not. */
 uintptr_t secret_key(void);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fatal.h"
+#include "hardened.h"
 #include "heaps.h"
 #include "mheap_internal.h"
 
@@ -81,6 +82,8 @@ void stats_collect(stats_t *stats) {
     memset(stats, 0, sizeof *stats);
     heap_foreach(visit_heap, stats);
     large_stats(&stats->large);
+    if (MHEAP_HARDENED)
+        hardened_stats(stats);
 }
 
 /* ---- Printing ---- */

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+#include "hardened_arena.h"
+
+#include <errno.h>
+
+#include "boot.h"
+#include "vm.h"
+
+_Thread_local lock_t *hardened_held_lock;
+_Thread_local bool hardened_is_forking;
+
+/* Metadata is made accessible by so much at once, with a guard before and behind. */
+#define POOL_CHUNK_BYTES    ((size_t)1 << 20)
+#define POOL_GUARD_BYTES    TILE_BYTES
+
+/* What the quarantine of a class may hold in each of its two stages. */
+#define HELD_BYTES          ((size_t)32 << 10)
+#define HELD_MIN_PLACES     8u
+#define HELD_MAX_PLACES     256u
+
+/* Kernel mappings: two for each group.  One slab a group up to 128 MiB of slabs, 8 up to about
+ * 1.8 GiB, then 64. */
+#define REGIONS_OF_GROUPS_1 4u
+#define REGIONS_OF_GROUPS_8 32u
+
+#define REGION_MIN_BYTES    ((size_t)512 << 10)
+
+struct slab_region {
+    _Atomic(slab_t *) slab[N_REGION_TILES]; /* NULL: a guard, or not yet made */
+};
+
+/* Written once for each region, before a pointer into it is given to anyone. */
+static _Atomic(struct slab_region *) region_maps[N_REGIONS]; /* sparse, in .bss */
+static _Atomic uint32_t n_regions;
+
+static slab_arena_t arenas[N_SLAB_ARENAS];
+static _Atomic uint32_t n_threads;
+static _Thread_local slab_arena_t *self_arena;
+
+slab_arena_t *arena_at(unsigned index) {
+    return &arenas[index];
+}
+
+static slab_arena_t *first_call(void) {
+    int saved_errno = errno;
+    unsigned index = atomic_fetch_add_explicit(&n_threads, 1, memory_order_relaxed) % N_SLAB_ARENAS;
+    self_arena = &arenas[index]; /* what follows may allocate */
+    boot_first_heap();
+    errno = saved_errno;
+    return self_arena;
+}
+
+slab_arena_t *arena_self(void) {
+    return __builtin_expect(self_arena != NULL, 1) ? self_arena : first_call();
+}
+
+void arena_foreach(void (*visit)(void *arg, slab_arena_t *arena), void *arg) {
+    for (unsigned i = 0; i < N_SLAB_ARENAS; i++) {
+        hardened_lock(&arenas[i].lock);
+        visit(arg, &arenas[i]);
+        hardened_unlock(&arenas[i].lock);
+    }
+}
+
+/* Relaxed: the pointer came here some way, and that way orders the store before this load, as for
+ * region_owner. */
+slab_t *slab_of(const void *pointer) {
+    size_t index = (uintptr_t)pointer >> REGION_LOG2_BYTES;
+    if (index >= N_REGIONS)
+        return NULL;
+    struct slab_region *map = atomic_load_explicit(&region_maps[index], memory_order_relaxed);
+    return map ? atomic_load_explicit(&map->slab[region_tile(pointer)], memory_order_relaxed)
+               : NULL;
+}
+
+/* ---- Metadata ---- */
+
+static bool new_chunk(slab_arena_t *arena) {
+    char *chunk = vm_reserve(POOL_CHUNK_BYTES + 2 * POOL_GUARD_BYTES, vm_page_bytes());
+    if (!chunk)
+        return false;
+    if (!vm_commit(chunk + POOL_GUARD_BYTES, POOL_CHUNK_BYTES)) {
+        vm_release(chunk, POOL_CHUNK_BYTES + 2 * POOL_GUARD_BYTES);
+        return false;
+    }
+    arena->pool = (slab_pool_t){chunk + POOL_GUARD_BYTES, POOL_CHUNK_BYTES};
+    return true;
+}
+
+/* Zeroed, never given back. */
+static void *pool_take(slab_arena_t *arena, size_t bytes) {
+    bytes = (bytes + 15) & ~(size_t)15;
+    if (arena->pool.n_bytes < bytes && !new_chunk(arena))
+        return NULL;
+    void *taken = arena->pool.next;
+    arena->pool.next += bytes;
+    arena->pool.n_bytes -= bytes;
+    arena->pool_bytes += bytes;
+    return taken;
+}
+
+bool arena_reserve_held(slab_arena_t *arena, unsigned size_class) {
+    held_t *held = &arena->held[size_class];
+    size_t n_places = HELD_BYTES / size_class_bytes(size_class);
+    if (held->capacity)
+        return true;
+    if (n_places < HELD_MIN_PLACES)
+        n_places = HELD_MIN_PLACES;
+    if (n_places > HELD_MAX_PLACES)
+        n_places = HELD_MAX_PLACES;
+    held->place = pool_take(arena, 2 * n_places * sizeof *held->place);
+    held->capacity = held->place ? (uint32_t)n_places : 0;
+    return held->place != NULL;
+}
+
+/* ---- Addresses ---- */
+
+/* Slabs side by side in the region that is the n-th. */
+static uint32_t group_of(uint32_t n) {
+    return n < REGIONS_OF_GROUPS_1 ? 1 : n < REGIONS_OF_GROUPS_8 ? 8 : 64;
+}
+
+/* A region, or as much of one as a limit on address space leaves. */
+static char *reserve_region(size_t *bytes) {
+    for (*bytes = REGION_BYTES; *bytes >= REGION_MIN_BYTES; *bytes /= 2) {
+        char *memory = owner_reserve(*bytes, REGION_BYTES);
+        if (memory)
+            return memory;
+    }
+    return NULL;
+}
+
+static bool new_source(slab_arena_t *arena) {
+    size_t bytes;
+    char *memory = reserve_region(&bytes);
+    if (!memory)
+        return false;
+    struct slab_region *map = pool_take(arena, sizeof *map);
+    if (!map) {
+        vm_release(memory, bytes);
+        return false;
+    }
+    uint32_t n = atomic_fetch_add_explicit(&n_regions, 1, memory_order_relaxed);
+    arena->source = (slab_source_t){
+        .memory = memory,
+        .map = map,
+        .n_tiles = (uint32_t)(bytes >> TILE_LOG2_BYTES) - 1, /* the last one is a guard */
+        .group = group_of(n),
+    };
+    atomic_store_explicit(&region_maps[(uintptr_t)memory >> REGION_LOG2_BYTES], map,
+                          memory_order_release);
+    owner_set(memory, REGION_BYTES, OWNER_SLAB);
+    return true;
+}
+
+/* Where the next slab goes; accessible. */
+static char *next_slab_memory(slab_arena_t *arena) {
+    slab_source_t *source = &arena->source;
+    if (source->memory && source->next_tile % (source->group + 1) == 0)
+        source->next_tile++; /* a guard, as is the region's first tile */
+    if (source->next_tile >= source->n_tiles) {
+        if (!new_source(arena))
+            return NULL;
+        source->next_tile = 1;
+    }
+    char *memory = source->memory + ((size_t)source->next_tile << TILE_LOG2_BYTES);
+    if (source->next_tile % (source->group + 1) != 1)
+        return memory;
+    uint32_t n_slabs = source->n_tiles - source->next_tile;
+    if (n_slabs > source->group)
+        n_slabs = source->group;
+    return vm_commit(memory, (size_t)n_slabs << TILE_LOG2_BYTES) ? memory : NULL;
+}
+
+slab_t *arena_new_slab(slab_arena_t *arena, unsigned size_class) {
+    uint32_t slot_bytes = (uint32_t)size_class_bytes(size_class);
+    uint32_t n_slots = SLAB_BYTES / slot_bytes;
+    size_t bitmap_bytes = (n_slots + 63) / 64 * sizeof(uint64_t);
+    char *memory = next_slab_memory(arena);
+    slab_t *slab =
+        memory ? pool_take(arena, sizeof *slab + bitmap_bytes + n_slots * sizeof *slab->slots)
+               : NULL;
+    if (!slab)
+        return NULL;
+    arena->source.next_tile++;
+    slab->memory = memory;
+    slab->slots = (uint16_t *)((char *)slab->ready + bitmap_bytes);
+    slab->slot_bytes = slot_bytes;
+    slab->reciprocal = UINT32_MAX / slot_bytes + 1;
+    slab->n_slots = (uint16_t)n_slots;
+    slab->size_class = (uint8_t)size_class;
+    slab->arena = (uint8_t)(arena - arenas);
+    slab->other = arena->slabs;
+    arena->slabs = slab;
+    atomic_store_explicit(&arena->source.map->slab[region_tile(memory)], slab,
+                          memory_order_release);
+    return slab;
+}
+
+/* ---- Fork ---- */
+
+void slab_fork_prepare(void) {
+    for (unsigned i = 0; i < N_SLAB_ARENAS; i++)
+        hardened_fork_lock(&arenas[i].lock);
+}
+
+void slab_fork_parent(void) {
+    for (unsigned i = N_SLAB_ARENAS; i-- > 0;)
+        hardened_fork_unlock(&arenas[i].lock);
+}
+
+/* The child shall not place its objects as its parent does. */
+void slab_fork_child(void) {
+    for (unsigned i = 0; i < N_SLAB_ARENAS; i++) {
+        lock_reset(&arenas[i].lock);
+        arenas[i].random.n_left = 0;
+    }
+}
