@@ -8,6 +8,7 @@
 #include "hardened.h"
 #include "heaps.h"
 #include "large.h"
+#include "limits.h"
 #include "observe.h"
 #include "options.h"
 
@@ -45,6 +46,7 @@ void boot_first_heap(void) {
         return;
     if (environ)
         options_init();
+    limits_start();
     heaps_set_slow_mode(!environ || observe_wants_slow_mode());
     pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
@@ -53,6 +55,7 @@ void boot_first_heap(void) {
  * list nor observer. */
 __attribute__((constructor)) static void boot(void) {
     options_init();
+    limits_start();
     options_warn();
     heaps_set_slow_mode(observe_wants_slow_mode());
     observe_start();

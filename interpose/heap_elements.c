@@ -2,6 +2,7 @@
 #include "heap_elements.h"
 
 #include "heaps.h"
+#include "limits.h"
 #include "mheap_internal.h"
 #include "purge_budget.h"
 
@@ -14,6 +15,7 @@ static void note_change(heap_mheap_t *entry) {
     mheap_t *h = region_mheap(entry->region);
     entry->largest_bin = mheap_largest_bin(h);
     entry->tail_bytes = (uint32_t)mheap_tail_room(h);
+    limits_account(&entry->accounted_bytes, mheap_resident_bytes(h));
 }
 
 static void *get_from_free_lists(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero) {
@@ -48,13 +50,40 @@ static void *get_from_end(thread_heap_t *heap, heap_mheap_t *entry, size_t bytes
     return element_address(entry, uoffset);
 }
 
-void *heap_get_element(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero) {
+static void *get_anywhere(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero) {
     void *pointer = get_from_free_lists(heap, bytes, align, is_zero);
     for (uint32_t i = 0; !pointer && i < heap->n_mheaps; i++)
         pointer = get_from_end(heap, &heap->mheaps[i], bytes, align, is_zero);
     if (!pointer && heap_add_region(heap, bytes + align))
         pointer = get_from_end(heap, &heap->mheaps[heap->n_mheaps - 1], bytes, align, is_zero);
     return pointer;
+}
+
+static uint64_t accounted_bytes(const thread_heap_t *heap) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < heap->n_mheaps; i++)
+        bytes += heap->mheaps[i].accounted_bytes;
+    return bytes;
+}
+
+/* Past the hard limit only memory that is resident anyhow is to be had.  Where an element lies, and
+ * whether it is, shows when it has been taken: then it goes back, with its pages. */
+static void *get_within_limit(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero) {
+    uint64_t before = accounted_bytes(heap);
+    void *pointer = get_anywhere(heap, bytes, align, is_zero);
+    if (!pointer || accounted_bytes(heap) <= before || !limits_would_exceed(0))
+        return pointer;
+    region_t *region = region_of(pointer);
+    mheap_put_elt(region_mheap(region), region_uoffset(region, pointer));
+    mheap_purge(region_mheap(region), SIZE_MAX);
+    note_change(&heap->mheaps[region->heap_index]);
+    return NULL;
+}
+
+void *heap_get_element(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero) {
+    if (__builtin_expect(limits_are_on, 0))
+        return get_within_limit(heap, bytes, align, is_zero);
+    return get_anywhere(heap, bytes, align, is_zero);
 }
 
 void heap_put_element(thread_heap_t *heap, void *pointer) {
@@ -126,14 +155,21 @@ void heap_put_list(thread_heap_t *heap, block_t *block) {
 
 /* Fewer dirty bytes than this in an mheap, or than a quarter of it, are likely to be used again
  * soon. */
-#define PURGE_MIN_BYTES ((uint64_t)2 << 20)
+#define PURGE_MIN_BYTES            ((uint64_t)2 << 20)
+
+/* Near a limit, only a system call's cost counts. */
+#define PURGE_MIN_BYTES_WHEN_TIGHT ((uint64_t)64 << 10)
 
 void heap_purge_if_due(thread_heap_t *heap) {
     for (uint32_t i = 0; i < heap->n_mheaps; i++) {
         mheap_t *h = region_mheap(heap->mheaps[i].region);
         uint64_t dirty = mheap_dirty_bytes(h);
-        if (dirty > PURGE_MIN_BYTES && dirty > h->len / 4 && purge_budget_take(dirty))
+        bool is_due = limits_are_tight() ? dirty > PURGE_MIN_BYTES_WHEN_TIGHT
+                                         : dirty > PURGE_MIN_BYTES && dirty > h->len / 4 &&
+                                               purge_budget_take(dirty);
+        if (is_due)
             mheap_purge(h, SIZE_MAX);
+        limits_account(&heap->mheaps[i].accounted_bytes, mheap_resident_bytes(h));
     }
 }
 

@@ -6,6 +6,7 @@
 
 #include "boot.h"
 #include "heap_slow.h"
+#include "limits.h"
 #include "mheap_internal.h"
 #include "secret.h"
 #include "vm.h"
@@ -179,6 +180,7 @@ bool heap_add_region(thread_heap_t *heap, size_t min_bytes) {
 /* The last entry takes the place of one that goes. */
 static void release_region(thread_heap_t *heap, uint32_t index) {
     region_t *region = heap->mheaps[index].region;
+    limits_account(&heap->mheaps[index].accounted_bytes, 0);
     size_t bytes = REGION_HEADER_BYTES + region_mheap(region)->max_len;
     heap->mheaps[index] = heap->mheaps[--heap->n_mheaps];
     heap->mheaps[index].region->heap_index = index;

@@ -2,6 +2,7 @@
 /* large.c - large objects: the operations of large.h. */
 #include "large_internal.h"
 
+#include "limits.h"
 #include "owner.h"
 #include "vm.h"
 
@@ -26,6 +27,8 @@ void large_lock(void) {
 
 void large_unlock(void) {
     __atomic_store_n(&large_store.has_dirty, large_store.oldest != NULL, __ATOMIC_RELAXED);
+    limits_account(&large_store.accounted_bytes,
+                   large_store.stats.live_bytes + large_store.stats.free_dirty_bytes);
     if (fork_took_lock)
         return;
     lock_release(&large_store.lock);
@@ -68,12 +71,26 @@ static extent_t *find(const void *pointer, const char **what) {
 
 #define SPARSE_SHARE 4u /* fewer of the pages than this are there */
 
-static extent_t *place(size_t bytes, size_t align, size_t room_bytes, extent_state_t prefer,
-                       bool *is_zero) {
+/* What is not resident now must not take all of us past the hard limit.  `moved_bytes` of the
+ * object's pages are resident elsewhere. */
+static extent_t *place_within_limit(size_t bytes, size_t align, size_t room_bytes,
+                                    size_t moved_bytes, extent_state_t prefer, bool *is_zero) {
+    size_t dirty_before = large_store.stats.free_dirty_bytes;
     extent_t *extent = large_place(bytes, align, room_bytes, prefer, is_zero);
+    size_t dirty_now = large_store.stats.free_dirty_bytes;
+    size_t had_bytes = moved_bytes + (dirty_before > dirty_now ? dirty_before - dirty_now : 0);
+    if (!extent || had_bytes >= bytes || !limits_would_exceed(bytes - had_bytes))
+        return extent;
+    large_release(extent, *is_zero);
+    return NULL;
+}
+
+static extent_t *place(size_t bytes, size_t align, size_t room_bytes, size_t moved_bytes,
+                       extent_state_t prefer, bool *is_zero) {
+    extent_t *extent = place_within_limit(bytes, align, room_bytes, moved_bytes, prefer, is_zero);
     if (!extent) { /* free memory that is not in one piece, or counts against a limit */
         large_purge_everything();
-        extent = large_place(bytes, align, bytes, prefer, is_zero);
+        extent = place_within_limit(bytes, align, bytes, moved_bytes, prefer, is_zero);
     }
     if (!extent)
         return NULL;
@@ -103,7 +120,7 @@ void *large_alloc(size_t bytes, size_t align, bool *is_zero) {
     if (align < vm_page_bytes())
         align = vm_page_bytes();
     large_enter();
-    extent_t *extent = place(bytes, align, bytes, EXTENT_DIRTY, is_zero);
+    extent_t *extent = place(bytes, align, bytes, 0, EXTENT_DIRTY, is_zero);
     void *object = extent ? extent->memory : NULL;
     large_store.stats.n_allocs += extent != NULL;
     large_purge_aged();
@@ -153,7 +170,7 @@ static void shrink(extent_t *extent, size_t bytes) {
 
 static bool grow(extent_t *extent, size_t bytes) {
     size_t old_bytes = extent->bytes;
-    if (!large_place_grow(extent, bytes))
+    if (limits_would_exceed(bytes - old_bytes) || !large_place_grow(extent, bytes))
         return false;
     large_store.stats.live_bytes += bytes - old_bytes;
     return true;
@@ -166,10 +183,11 @@ static extent_t *move(extent_t *from, size_t bytes) {
     size_t room_bytes =
         wants_span && bytes < SIZE_MAX / 2 / LARGE_GROW_FACTOR ? bytes * LARGE_GROW_FACTOR : bytes;
     bool is_zero;
-    extent_t *to = place(bytes, vm_page_bytes(), room_bytes, EXTENT_CLEAN, &is_zero);
+    bool may_move = large_store.n_pieces < LARGE_MAX_PIECES_IN_ALL;
+    size_t moved_bytes = may_move ? from->bytes : 0;
+    extent_t *to = place(bytes, vm_page_bytes(), room_bytes, moved_bytes, EXTENT_CLEAN, &is_zero);
     if (!to)
         return NULL;
-    bool may_move = large_store.n_pieces < LARGE_MAX_PIECES_IN_ALL;
     large_pieces_t pieces;
     large_unlock();
     bool is_moved = large_move(from, to, may_move, &pieces);

@@ -114,6 +114,7 @@ typedef struct {
     arena_t *leaving; /* unused arenas whose address range is being given up, unlocked */
     uint64_t spent_bytes, spent_ms; /* of the purge budget; as of when */
     uint64_t no_purge_until_ms;     /* the system refused to take pages back: ask again later */
+    uint64_t accounted_bytes; /* live and dirty, as published (limits.h) */
     large_stats_t stats;
     bool has_dirty; /* also read without the lock: whether it is worth taking */
 } large_store_t;

@@ -13,6 +13,7 @@
 #include "heap_elements.h"
 #include "heap_slow.h"
 #include "large.h"
+#include "limits.h"
 #include "object.h"
 #include "observe.h"
 #include "remote.h"
@@ -49,6 +50,8 @@ static void *allocate(size_t bytes, size_t align, bool *is_zero, void *caller) {
         errno = ENOMEM;
         return NULL;
     }
+    if (unlikely(limits_relief_is_due()))
+        heaps_trim();
     block_t *block = get(bytes, align, is_zero);
     if (unlikely(!block)) {
         heaps_trim();

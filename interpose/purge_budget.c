@@ -4,13 +4,12 @@
 #include <stdatomic.h>
 
 #include "coarse_clock.h"
+#include "options.h"
 
-/* 5,000 pages of 4 KiB a second, at about two microseconds each with the fault that brings one
- * back: one percent of a core. */
-#define BYTES_PER_MS ((uint64_t)20 << 10)
-
+/* The option purge_rate is 5,000 pages of 4 KiB a second, at about two microseconds each with the
+ * fault that brings one back: one percent of a core. */
 /* What time earns is kept up to a second's worth. */
-#define MAX_MS       1000u
+#define MAX_MS 1000u
 
 static _Atomic uint64_t tokens;      /* in bytes */
 static _Atomic uint64_t refilled_ms; /* up to when time has been paid out */
@@ -30,10 +29,12 @@ static void earn_time(void) {
     if (then == 0)
         return; /* the clock starts now */
     uint64_t ms = now - then < MAX_MS ? now - then : MAX_MS;
-    purge_budget_earn(ms * BYTES_PER_MS);
+    purge_budget_earn(ms * options.purge_rate / 1000);
 }
 
 bool purge_budget_take(uint64_t bytes) {
+    if (!options.purge_rate)
+        return false;
     earn_time();
     uint64_t have = atomic_load_explicit(&tokens, memory_order_relaxed);
     while (have >= bytes)

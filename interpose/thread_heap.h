@@ -57,6 +57,7 @@ typedef struct {
     region_t *region;
     uint32_t largest_bin; /* of the mheap's free elements; ~0 if none */
     uint32_t tail_bytes;  /* by which its vector may still grow */
+    uint64_t accounted_bytes; /* of it that may be resident, as published (limits.h) */
 } heap_mheap_t;
 
 #define N_INLINE_MHEAPS 8u

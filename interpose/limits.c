@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+#include "limits.h"
+
+#include <stdatomic.h>
+
+#include "coarse_clock.h"
+#include "options.h"
+
+/* Near the soft limit is from 7/8 of it on. */
+#define TIGHT_PARTS 7
+#define TIGHT_WHOLE 8
+
+/* Trimming all heaps takes a system call for each piece of free memory. */
+#define RELIEF_MS   100u
+
+bool limits_are_on;
+
+/* Relaxed, all three: sums and hints, each heap's own lock guards its part. */
+static _Atomic uint64_t accounted_bytes;
+static _Atomic uint64_t relieved_ms;
+static uint64_t tight_bytes; /* written by limits_start */
+
+void limits_start(void) {
+    tight_bytes = options.limit_soft / TIGHT_WHOLE * TIGHT_PARTS;
+    limits_are_on = options.limit_soft || options.limit_hard;
+}
+
+void limits_publish(uint64_t *published, uint64_t now) {
+    atomic_fetch_add_explicit(&accounted_bytes, now - *published, memory_order_relaxed);
+    *published = now;
+}
+
+uint64_t limits_accounted_bytes(void) {
+    return atomic_load_explicit(&accounted_bytes, memory_order_relaxed);
+}
+
+bool limits_would_exceed(uint64_t more_bytes) {
+    if (!limits_are_on || !options.limit_hard)
+        return false;
+    uint64_t have = limits_accounted_bytes();
+    return have > options.limit_hard || more_bytes > options.limit_hard - have;
+}
+
+bool limits_are_tight_slow(void) {
+    return options.limit_soft && limits_accounted_bytes() > tight_bytes;
+}
+
+bool limits_relief_is_due_slow(void) {
+    if (!limits_are_tight_slow())
+        return false;
+    uint64_t now = coarse_clock_ms();
+    uint64_t then = atomic_load_explicit(&relieved_ms, memory_order_relaxed);
+    return now - then >= RELIEF_MS &&
+           atomic_compare_exchange_strong_explicit(&relieved_ms, &then, now, memory_order_relaxed,
+                                                   memory_order_relaxed);
+}
