@@ -2,8 +2,8 @@
 /* linear_heap.c - see linear_heap.h. */
 #include "linear_heap.h"
 
-#include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
 /*
@@ -27,6 +27,7 @@ typedef struct element {
 struct linear_heap {
     element_t *bins[N_BINS];
     uint64_t *border, *end; /* the border's place; the end of the mapping */
+    bool is_checked;
     uint64_t words[];
 };
 
@@ -42,6 +43,32 @@ static element_t *prev_element(element_t *element) {
     return (element_t *)((uint64_t *)element - 1 - element->tag.prev_n_words);
 }
 
+static bool is_inside(const linear_heap_t *heap, const element_t *element) {
+    return (uintptr_t)element % 8 == 0 && (uint64_t *)element >= heap->words &&
+           (uint64_t *)element < heap->border;
+}
+
+/* In use, or free: do the tags of the neighbours agree? */
+static void check_tags(const linear_heap_t *heap, element_t *element, bool is_free) {
+    if (!is_inside(heap, element) || element->tag.is_free != is_free || !element->tag.n_words ||
+        element->tag.n_words >= (size_t)(heap->border - (uint64_t *)element) ||
+        next_element(element)->tag.prev_n_words != element->tag.n_words)
+        abort();
+    if (element->tag.prev_n_words &&
+        (element->tag.prev_n_words >= (size_t)((uint64_t *)element - heap->words) ||
+         prev_element(element)->tag.n_words != element->tag.prev_n_words))
+        abort();
+}
+
+static void check_links(const linear_heap_t *heap, const element_t *element) {
+    const element_t *next = element->next, *prev = element->prev;
+    if (next && (!is_inside(heap, next) || !next->tag.is_free || next->prev != element))
+        abort();
+    if (prev ? !is_inside(heap, prev) || prev->next != element
+             : heap->bins[bin_of(element->tag.n_words)] != element)
+        abort();
+}
+
 static void push(linear_heap_t *heap, element_t *element) {
     element_t **head = &heap->bins[bin_of(element->tag.n_words)];
     element->tag.is_free = true;
@@ -53,6 +80,10 @@ static void push(linear_heap_t *heap, element_t *element) {
 }
 
 static void take(linear_heap_t *heap, element_t *element) {
+    if (heap->is_checked) {
+        check_tags(heap, element, true);
+        check_links(heap, element);
+    }
     if (element->prev)
         element->prev->next = element->next;
     else
@@ -99,12 +130,13 @@ static void split(linear_heap_t *heap, element_t *element, uint32_t n_words) {
     push(heap, rest);
 }
 
-linear_heap_t *linear_heap_create(size_t n_bytes) {
+linear_heap_t *linear_heap_create(size_t n_bytes, bool is_checked) {
     void *memory = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return NULL;
     linear_heap_t *heap = memory;
+    heap->is_checked = is_checked;
     heap->border = heap->words;
     heap->end = (uint64_t *)memory + n_bytes / sizeof(uint64_t);
     return heap;
@@ -126,6 +158,8 @@ void *linear_heap_get(linear_heap_t *heap, size_t n_bytes) {
 
 void linear_heap_put(linear_heap_t *heap, void *object) {
     element_t *element = (element_t *)((uint64_t *)object - 1);
+    if (heap->is_checked)
+        check_tags(heap, element, false);
     element_t *next = next_element(element);
     if (next->tag.is_free) {
         take(heap, next);
@@ -138,4 +172,8 @@ void linear_heap_put(linear_heap_t *heap, void *object) {
         element = prev;
     }
     push(heap, element);
+}
+
+size_t linear_heap_bytes(const linear_heap_t *heap) {
+    return (size_t)((const char *)heap->border - (const char *)heap);
 }

@@ -151,13 +151,14 @@ def scaling_table(records):
 def core_table(core):
     """core: {(heap, live, window): pairs per microsecond}."""
     lines = [_row(["live objects", "replaced within", "mheap, pairs/us", "linear, pairs/us",
-                   "ratio"]), _row(["---"] * 5)]
+                   "ratio", "linear with checks", "ratio"]), _row(["---"] * 7)]
     for window in perf_suite.CORE_WINDOWS:
         for live in perf_suite.CORE_LIVE:
-            ours, other = (core.get((heap, live, window)) for heap in perf_suite.CORE_HEAPS)
-            ratio = ours / other if ours and other else None
-            lines.append(_row([str(live), str(window) if window else "all", _cell(ours),
-                               _cell(other), _cell(ratio)]))
+            ours, *others = (core.get((heap, live, window)) for heap in perf_suite.CORE_HEAPS)
+            cells = [str(live), str(window) if window else "all", _cell(ours)]
+            for other in others:
+                cells += [_cell(other), _cell(ours / other if ours and other else None)]
+            lines.append(_row(cells))
     return lines if core else []
 
 

@@ -159,7 +159,7 @@ SUITE = SMALL + CONTAINERS + THREADED + SCALING + LATENCY + MEMORY + STARTUP + R
 
 # The core by itself is no matter of preloading; it has a table of its own.
 CORE_LIVE = (1000, 10000, 100000, 1000000)
-CORE_HEAPS = ("mheap", "linear")
+CORE_HEAPS = ("mheap", "linear", "checked")
 CORE_WINDOWS = (0, 1000)
 
 
