@@ -43,27 +43,41 @@ void api_end_change(mheap_t *h, const char *function) {
     api_leave(h);
 }
 
+/*
+ * A heap that only this thread uses, neither traced nor validated around each operation: then there
+ * is nothing to do but the work itself.  Everything else takes the long way below.
+ */
+static inline bool is_plain(const mheap_t *h) {
+    return h->magic == MHEAP_MAGIC &&
+           !(h->flags & (MHEAP_FLAG_THREAD_SAFE | MHEAP_FLAG_VALIDATE)) && !h->trace;
+}
+
 /* ---- Allocating ---- */
 
-static mheap_uoffset_t get(mheap_t *h, size_t n_bytes, size_t align, size_t align_offset) {
-    h->stats.n_gets++;
-    mheap_elt_t *e = cache_pop(h, mheap_words(n_bytes), align, align_offset);
-    if (e) {
-        h->n_elts++;
-        h->stats.n_cache_hits++;
-        return elt_uoffset(h, e);
-    }
+/* Free elements first, then the end of the vector.  Cached objects, merged with what is around
+ * them, are given a chance before the heap grows: it shall not become longer for the cache's sake.
+ */
+static mheap_uoffset_t get_uncached(mheap_t *h, size_t n_bytes, size_t align, size_t align_offset) {
     mheap_uoffset_t uoffset = mheap_get_search_free_list(h, n_bytes, align, align_offset, NULL);
+    if (uoffset == MHEAP_GROUNDED && h->n_cached) {
+        cache_flush(h);
+        uoffset = mheap_get_search_free_list(h, n_bytes, align, align_offset, NULL);
+    }
     if (uoffset == MHEAP_GROUNDED)
         uoffset = mheap_get_extend(h, n_bytes, align, align_offset, NULL);
-    if (uoffset == MHEAP_GROUNDED && h->cache_n_bytes) {
-        cache_flush(h); /* the last resort: cached objects, merged with what is around them */
-        uoffset = mheap_get_search_free_list(h, n_bytes, align, align_offset, NULL);
-        if (uoffset == MHEAP_GROUNDED)
-            uoffset = mheap_get_extend(h, n_bytes, align, align_offset, NULL);
-    }
     h->stats.n_failures += uoffset == MHEAP_GROUNDED;
     return uoffset;
+}
+
+__attribute__((always_inline)) static inline mheap_uoffset_t
+get(mheap_t *h, size_t n_bytes, size_t align, size_t align_offset) {
+    h->stats.n_gets++;
+    mheap_elt_t *e = cache_pop(h, mheap_words(n_bytes), align, align_offset);
+    if (!e)
+        return get_uncached(h, n_bytes, align, align_offset);
+    h->n_elts++;
+    h->stats.n_cache_hits++;
+    return elt_uoffset(h, e);
 }
 
 /* Whether tracing is on may change at any time in a THREAD_SAFE heap: this is only a hint. */
@@ -71,15 +85,16 @@ static bool is_probably_traced(const mheap_t *h) {
     return __atomic_load_n(&h->trace, __ATOMIC_RELAXED);
 }
 
-static bool is_legal(const mheap_t *h, size_t n_bytes, size_t align, size_t align_offset) {
+static inline bool is_legal(const mheap_t *h, size_t n_bytes, size_t align, size_t align_offset) {
     return (align & (align - 1)) == 0 && align_offset % MHEAP_WORD_BYTES == 0 &&
            align_offset < align && align <= h->max_size && n_bytes <= h->max_size;
 }
 
 /* `innermost` is where the public function continues its caller. */
-static void *get_traced(void *v, size_t n_bytes, size_t align, size_t align_offset,
-                        mheap_uoffset_t *offset_return, const void *innermost,
-                        const char *function) {
+static __attribute__((noinline)) mheap_uoffset_t get_carefully(void *v, size_t n_bytes,
+                                                               size_t align, size_t align_offset,
+                                                               const void *innermost,
+                                                               const char *function) {
     uintptr_t callers[MHEAP_TRACE_CALLERS];
     uint32_t n_callers = 0;
     /* Before the lock is taken: the unwinder may allocate, from this heap perhaps. */
@@ -87,48 +102,69 @@ static void *get_traced(void *v, size_t n_bytes, size_t align, size_t align_offs
         n_callers = trace_capture_from(callers, MHEAP_TRACE_CALLERS, innermost);
 
     mheap_t *h = api_begin_change(v, function);
-    if (align < MHEAP_WORD_BYTES && (align & (align - 1)) == 0)
-        align = MHEAP_WORD_BYTES;
     mheap_uoffset_t uoffset = MHEAP_GROUNDED;
     if (is_legal(h, n_bytes, align, align_offset))
         uoffset = get(h, n_bytes, align, align_offset);
     if (uoffset != MHEAP_GROUNDED && h->trace && n_callers)
         trace_add(h->trace, uoffset, elt_n_bytes(elt_at(h, uoffset)), callers, n_callers);
     api_end_change(h, function);
-    *offset_return = uoffset;
-    return v;
+    return uoffset;
 }
 
 __attribute__((noinline)) void *mheap_get_aligned(void *v, size_t n_user_data_bytes, size_t align,
                                                   size_t align_offset,
                                                   mheap_uoffset_t *offset_return) {
-    return get_traced(v, n_user_data_bytes, align, align_offset, offset_return,
-                      __builtin_return_address(0), "mheap_get_aligned");
+    mheap_t *h = mheap_header(v);
+    if (align < MHEAP_WORD_BYTES && (align & (align - 1)) == 0)
+        align = MHEAP_WORD_BYTES;
+    if (is_plain(h) && is_legal(h, n_user_data_bytes, align, align_offset))
+        *offset_return = get(h, n_user_data_bytes, align, align_offset);
+    else
+        *offset_return = get_carefully(v, n_user_data_bytes, align, align_offset,
+                                       __builtin_return_address(0), "mheap_get_aligned");
+    return v;
 }
 
 __attribute__((noinline)) void *mheap_get(void *v, size_t n_user_data_bytes,
                                           mheap_uoffset_t *offset_return) {
-    return get_traced(v, n_user_data_bytes, MHEAP_WORD_BYTES, 0, offset_return,
-                      __builtin_return_address(0), "mheap_get");
+    mheap_t *h = mheap_header(v);
+    if (is_plain(h) && n_user_data_bytes <= h->max_size)
+        *offset_return = get(h, n_user_data_bytes, MHEAP_WORD_BYTES, 0);
+    else
+        *offset_return = get_carefully(v, n_user_data_bytes, MHEAP_WORD_BYTES, 0,
+                                       __builtin_return_address(0), "mheap_get");
+    return v;
 }
 
 /* ---- Freeing, resizing ---- */
 
-void mheap_put(void *v, mheap_uoffset_t uoffset) {
-    if (uoffset == MHEAP_GROUNDED)
+static inline void put(mheap_t *h, mheap_elt_t *e) {
+    h->stats.n_puts++;
+    h->n_elts--;
+    if (cache_push(h, e))
         return;
+    mheap_release_elt(h, e);
+    if (!(h->flags & MHEAP_FLAG_DISABLE_VM))
+        mheap_purge_if_due(h);
+}
+
+static __attribute__((noinline)) void put_carefully(void *v, mheap_uoffset_t uoffset) {
     mheap_t *h = api_begin_change(v, "mheap_put");
     mheap_elt_t *e = mheap_checked_elt(h, uoffset, "mheap_put");
     if (h->trace)
         trace_remove(h->trace, uoffset);
-    h->stats.n_puts++;
-    h->n_elts--;
-    if (!cache_push(h, e)) {
-        mheap_release_elt(h, e);
-        if (!(h->flags & MHEAP_FLAG_DISABLE_VM))
-            mheap_purge_if_due(h);
-    }
+    put(h, e);
     api_end_change(h, "mheap_put");
+}
+
+void mheap_put(void *v, mheap_uoffset_t uoffset) {
+    if (uoffset == MHEAP_GROUNDED)
+        return;
+    mheap_t *h = mheap_header(v);
+    if (is_plain(h))
+        put(h, mheap_checked_elt(h, uoffset, "mheap_put"));
+    else
+        put_carefully(v, uoffset);
 }
 
 bool mheap_resize(void *v, mheap_uoffset_t uoffset, size_t n_user_data_bytes) {

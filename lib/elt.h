@@ -46,21 +46,19 @@ static inline bool elt_is_end_mark(const mheap_elt_t *e) {
     return e->n_user_data == MHEAP_N_USER_DATA_INVALID;
 }
 
+/* The half of a tag that says so, of an element that is not cached. */
+static inline uint32_t elt_half(uint64_t n_user_data, bool is_free) {
+    return (uint32_t)n_user_data | (is_free ? MHEAP_IS_FREE_BIT : 0);
+}
+
 /* Give the element its size and state, and repeat both in the tag behind it (M3). */
 static inline void elt_set(mheap_elt_t *e, uint64_t n_user_data, bool is_free) {
-    e->n_user_data = (uint32_t)n_user_data;
-    e->is_cached = 0;
-    e->is_free = is_free;
-    mheap_elt_t *next = elt_next(e);
-    next->prev_n_user_data = e->n_user_data;
-    next->prev_spare = 0;
-    next->prev_is_free = is_free;
+    e->this_half = elt_half(n_user_data, is_free);
+    elt_next(e)->prev_half = e->this_half;
 }
 
 static inline void elt_set_end_mark(mheap_elt_t *e) {
-    e->n_user_data = MHEAP_N_USER_DATA_INVALID;
-    e->is_cached = 0;
-    e->is_free = 0;
+    e->this_half = MHEAP_N_USER_DATA_INVALID;
 }
 
 /* Free elements of this size and up keep n_dirty. */
@@ -81,28 +79,33 @@ static inline bool uoffset_is_plausible(const mheap_t *h, uint64_t uoffset) {
 
 /* Does the element end inside the heap, and does the tag behind it repeat its size and state? */
 static inline bool elt_agrees_with_next(const mheap_t *h, const mheap_elt_t *e) {
-    if (e->n_user_data == 0)
-        return false;
+    uint32_t half = e->this_half & ~MHEAP_IS_CACHED_BIT;
+    uint64_t n_bytes = (uint64_t)(half & MHEAP_N_USER_DATA_MASK) * MHEAP_WORD_BYTES;
     uint64_t len = __atomic_load_n(&h->len, __ATOMIC_RELAXED);
-    if (elt_uoffset(h, e) + elt_n_bytes(e) + MHEAP_TAG_BYTES > len)
-        return false;
-    const mheap_elt_t *next = elt_next(e);
-    return next->prev_n_user_data == e->n_user_data && next->prev_is_free == e->is_free;
+    const mheap_elt_t *next = (const mheap_elt_t *)((const char *)e + MHEAP_TAG_BYTES + n_bytes);
+    return n_bytes && elt_uoffset(h, e) + n_bytes + MHEAP_TAG_BYTES <= len &&
+           next->prev_half == half;
 }
 
 /* Does its tag repeat size and state of an element before it, inside the heap? */
 static inline bool elt_agrees_with_prev(const mheap_t *h, const mheap_elt_t *e) {
+    uint32_t half = e->prev_half;
+    uint64_t n_bytes = (uint64_t)(half & MHEAP_N_USER_DATA_MASK) * MHEAP_WORD_BYTES;
     uint64_t room = elt_uoffset(h, e) - MHEAP_FIRST_UOFFSET;
-    if (e->prev_n_user_data == 0)
-        return room == 0 && !e->prev_is_free;
-    if ((uint64_t)e->prev_n_user_data * MHEAP_WORD_BYTES + MHEAP_TAG_BYTES > room)
-        return false;
-    const mheap_elt_t *prev = elt_prev(e);
-    return prev->n_user_data == e->prev_n_user_data && prev->is_free == e->prev_is_free;
+    if (room == 0)
+        return half == 0;
+    const mheap_elt_t *prev = (const mheap_elt_t *)((const char *)e - n_bytes - MHEAP_TAG_BYTES);
+    return n_bytes && n_bytes + MHEAP_TAG_BYTES <= room &&
+           (prev->this_half & ~MHEAP_IS_CACHED_BIT) == half;
 }
 
 static inline bool elt_is_sound(const mheap_t *h, const mheap_elt_t *e) {
     return elt_agrees_with_next(h, e) && elt_agrees_with_prev(h, e);
+}
+
+/* An allocated, not cached element: nothing but n_user_data is set in its half. */
+static inline bool elt_is_in_use(const mheap_elt_t *e) {
+    return e->this_half <= MHEAP_N_USER_DATA_MASK;
 }
 
 #ifdef __cplusplus

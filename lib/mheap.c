@@ -18,8 +18,8 @@ mheap_t *mheap_init(void *header, uint64_t max_len, uint64_t accessible_len, uin
     *h = (mheap_t){0};
     for (uint32_t bin = 0; bin < MHEAP_N_BINS; bin++)
         h->first_free_elt_uoffset_by_bin[bin] = MHEAP_GROUNDED;
-    for (uint32_t bin = 0; bin < MHEAP_N_SMALL_BINS; bin++)
-        h->cache_head_by_bin[bin] = MHEAP_GROUNDED;
+    for (uint32_t list = 0; list < MHEAP_N_CACHE_LISTS; list++)
+        h->cache_heads[list] = MHEAP_GROUNDED;
     h->max_len = max_len;
     h->accessible_len = accessible_len;
     h->max_size = sizeof *h + max_len;
@@ -38,8 +38,8 @@ mheap_t *mheap_init(void *header, uint64_t max_len, uint64_t accessible_len, uin
 
 void mheap_set_len(mheap_t *h, uint64_t len) {
     elt_set_end_mark(elt_at(h, len));
-    /* Relaxed: free looks at it without the lock, for a sound object's bounds any value it had since
-     * that was allocated will do. */
+    /* Relaxed: free looks at it without the lock, for a sound object's bounds any value it had
+     * since that was allocated will do. */
     __atomic_store_n(&h->len, len, __ATOMIC_RELAXED);
     if (h->never_used_off < len)
         h->never_used_off = len;
@@ -97,7 +97,8 @@ static bool elt_fits(const mheap_t *h, const mheap_elt_t *e, const request_t *r)
 }
 
 /* The first of up to *n_tries elements of the bin's list that fits, or NULL. */
-static mheap_elt_t *find_in_bin(mheap_t *h, uint32_t bin, const request_t *r, unsigned *n_tries) {
+static inline mheap_elt_t *find_in_bin(mheap_t *h, uint32_t bin, const request_t *r,
+                                       unsigned *n_tries) {
     mheap_elt_t *e = bin_head(h, bin);
     for (; e && *n_tries; e = bin_next(h, e)) {
         --*n_tries;
@@ -108,8 +109,8 @@ static mheap_elt_t *find_in_bin(mheap_t *h, uint32_t bin, const request_t *r, un
     return NULL;
 }
 
-/* The request's own bin, then bins where an alignment may be lucky, then one that surely fits. */
-static mheap_elt_t *find_free_elt(mheap_t *h, const request_t *r) {
+/* The request's own bin, then bins where the alignment may be lucky, then one that surely fits. */
+static mheap_elt_t *find_aligned(mheap_t *h, const request_t *r) {
     uint32_t own_bin = bin_of(r->n_words);
     uint32_t sure_bin = bin_all_at_least(r->n_words + max_gap_words(r->align));
     unsigned n_tries = N_TRIES;
@@ -124,6 +125,23 @@ static mheap_elt_t *find_free_elt(mheap_t *h, const request_t *r) {
     bin = bin_first_non_empty(h, sure_bin > own_bin ? sure_bin : own_bin + 1);
     n_tries = 1;
     return bin == BIN_NONE ? NULL : find_in_bin(h, bin, r, &n_tries);
+}
+
+/* The same where every address will do: whatever a bin of larger sizes holds fits. */
+static inline mheap_elt_t *find_natural(mheap_t *h, uint64_t n_words) {
+    uint32_t bin = bin_of(n_words);
+    if (n_words > MHEAP_N_SMALL_BINS) { /* the own bin holds several sizes */
+        const request_t r = {n_words, MHEAP_WORD_BYTES, 0};
+        unsigned n_tries = N_TRIES;
+        mheap_elt_t *e = find_in_bin(h, bin++, &r, &n_tries);
+        if (e)
+            return e;
+    }
+    bin = bin_first_non_empty(h, bin);
+    if (bin == BIN_NONE)
+        return NULL;
+    h->stats.n_search_tries++;
+    return bin_head(h, bin);
 }
 
 /* Turn a free element into a gap (free again), the object, and what is left over (free again). */
@@ -148,20 +166,30 @@ static mheap_elt_t *split_free_elt(mheap_t *h, mheap_elt_t *e, uint64_t gap, uin
     return e;
 }
 
+static inline mheap_uoffset_t take(mheap_t *h, mheap_elt_t *e, uint64_t gap, uint64_t n_words) {
+    h->n_elts++;
+    return elt_uoffset(h, split_free_elt(h, e, gap, n_words));
+}
+
+static __attribute__((noinline)) mheap_uoffset_t search_aligned(mheap_t *h, const request_t *r) {
+    mheap_elt_t *e = find_aligned(h, r);
+    if (!e)
+        return MHEAP_GROUNDED;
+    return take(h, e, gap_bytes(h, elt_uoffset(h, e), r->align, r->align_offset), r->n_words);
+}
+
 mheap_uoffset_t mheap_get_search_free_list(mheap_t *h, size_t n_bytes, size_t align,
                                            size_t align_offset, bool *is_zero) {
-    request_t r = {mheap_words(n_bytes), align, align_offset};
     if (is_zero)
         *is_zero = false;
     if (n_bytes > h->max_len || align > h->max_len)
         return MHEAP_GROUNDED;
     h->stats.n_searches++;
-    mheap_elt_t *e = find_free_elt(h, &r);
-    if (!e)
-        return MHEAP_GROUNDED;
-    e = split_free_elt(h, e, gap_bytes(h, elt_uoffset(h, e), align, align_offset), r.n_words);
-    h->n_elts++;
-    return elt_uoffset(h, e);
+    uint64_t n_words = mheap_words(n_bytes);
+    if (align > MHEAP_WORD_BYTES)
+        return search_aligned(h, &(request_t){n_words, align, align_offset});
+    mheap_elt_t *e = find_natural(h, n_words);
+    return e ? take(h, e, 0, n_words) : MHEAP_GROUNDED;
 }
 
 mheap_uoffset_t mheap_get_extend(mheap_t *h, size_t n_bytes, size_t align, size_t align_offset,
@@ -206,8 +234,7 @@ static uint64_t absorb(mheap_t *h, mheap_elt_t *e) {
 void mheap_release_elt(mheap_t *h, mheap_elt_t *e) {
     uint64_t n_words = e->n_user_data, dirty_bytes = elt_n_bytes(e);
     mheap_elt_t *next = elt_next(e);
-    e->is_cached = 0;
-    e->is_free = 1;
+    e->this_half = elt_half(n_words, true);
     if (next->is_free) {
         dirty_bytes += absorb(h, next);
         n_words += 1 + next->n_user_data;
@@ -224,13 +251,6 @@ void mheap_release_elt(mheap_t *h, mheap_elt_t *e) {
     }
     elt_set(e, n_words, true);
     bin_push(h, e, dirty_bytes);
-}
-
-mheap_elt_t *mheap_checked_elt(const mheap_t *h, mheap_uoffset_t uoffset, const char *function) {
-    mheap_elt_t *e = elt_at(h, uoffset);
-    if (!uoffset_is_plausible(h, uoffset) || e->is_free || e->is_cached || !elt_is_sound(h, e))
-        mheap_blame(h, uoffset, function);
-    return e;
 }
 
 void mheap_put_elt(mheap_t *h, mheap_uoffset_t uoffset) {

@@ -70,22 +70,37 @@ static inline uint64_t mheap_resident_bytes(const mheap_t *h) {
  */
 size_t mheap_purge(mheap_t *h, size_t max_bytes);
 
-/* Take access away from the memory behind the end of the vector, so that it no longer counts against
- * limits on writable memory; it is made accessible again as the heap grows.  Only with
+/* Take access away from the memory behind the end of the vector, so that it no longer counts
+ * against limits on writable memory; it is made accessible again as the heap grows.  Only with
  * MHEAP_INTERNAL_FLAG_RESERVED.  Returns the bytes. */
 size_t mheap_decommit_tail(mheap_t *h);
 
 /* mheap_put's policy: purge if enough has become dirty since the last time to be worth it. */
-void mheap_purge_if_due(mheap_t *h);
+#define MHEAP_PURGE_DUE_MIN_BYTES (1u << 20)
+void mheap_purge_if_worth_it(mheap_t *h);
+static inline void mheap_purge_if_due(mheap_t *h) {
+    uint64_t dirty_bytes = mheap_dirty_bytes(h);
+    h->n_puts_since_purge++;
+    if (h->kept_dirty_bytes > dirty_bytes)
+        h->kept_dirty_bytes = dirty_bytes;
+    if (dirty_bytes - h->kept_dirty_bytes > MHEAP_PURGE_DUE_MIN_BYTES)
+        mheap_purge_if_worth_it(h);
+}
 
 /* ---- Between the files of the core ---- */
-
-/* The tags of an object that a user names, checked; `function` is for the message. */
-mheap_elt_t *mheap_checked_elt(const mheap_t *h, mheap_uoffset_t uoffset, const char *function);
 
 /* Say in one line what is wrong with a uoffset that mheap_checked_elt refuses.  O(objects). */
 __attribute__((noreturn, cold)) void mheap_blame(const mheap_t *h, mheap_uoffset_t uoffset,
                                                  const char *function);
+
+/* The tags of an object that a user names, checked; `function` is for the message. */
+static inline mheap_elt_t *mheap_checked_elt(const mheap_t *h, mheap_uoffset_t uoffset,
+                                             const char *function) {
+    mheap_elt_t *e = elt_at(h, uoffset);
+    if (!uoffset_is_plausible(h, uoffset) || !elt_is_in_use(e) || !elt_is_sound(h, e))
+        mheap_blame(h, uoffset, function);
+    return e;
+}
 
 /* Turn an element that is on no list, whose old size and state are in the tags, into free space. */
 void mheap_release_elt(mheap_t *h, mheap_elt_t *e);

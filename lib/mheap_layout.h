@@ -21,9 +21,9 @@
  *         prev_spare       (1 bit)    always 0
  *         prev_is_free     (1 bit)    that element is free
  *   this: n_user_data      (30 bits)  size of this element, in words; at least 1
- *         is_cached        (1 bit)    allocated element: freed by the user, kept in the small-object
- *                                     cache (without that cache: the bit of the heap's owner)
- *         is_free          (1 bit)    on a free list; the links are valid
+ *         is_cached        (1 bit)    allocated element: freed by the user, kept in the
+ * small-object cache (without that cache: the bit of the heap's owner) is_free          (1 bit) on
+ * a free list; the links are valid
  *
  * The two halves of the tag are separate 32-bit words on purpose.  The second belongs to whoever
  * owns the object; the first only changes with the neighbour before it, under the heap's lock.
@@ -51,11 +51,13 @@
  *  M6  every element marked free is on the list of the bin of its size, and every list holds only
  *      free elements of its bin
  *  M7  lists are well linked: next and prev agree, the first has prev grounded, no cycles
- *  M8  bit b of non_empty_free_elt_heads is set if and only if bin b's list is not empty
+ *  M8  bit b of non_empty_free_elt_heads is set if and only if bin b's list is not empty, and bit w
+ *      of non_empty_bin_words if and only if word w of that bitmap is not zero
  *  M9  n_elts == number of allocated elements that are not cached
  *      (without MHEAP_FLAG_SMALL_OBJECT_CACHE the bit is the owner's, and all allocated ones count)
  *  M10 every element with is_cached is not free and is in the small-object cache list of its size,
- *      and the cache holds only such elements; cache_n_bytes is the sum of their sizes
+ *      and the cache holds only such elements; n_cached is their number; bit b of
+ *      non_empty_cache_heads is set if and only if list b is not empty
  *      (without MHEAP_FLAG_SMALL_OBJECT_CACHE only: it is not free, and the cache is empty)
  *  M11 free_dirty_bytes == sum of n_dirty over the free elements that keep one, and none keeps more
  *      than its size; free_clean_bytes == sum of the rest of their sizes
@@ -70,7 +72,7 @@
 #include "mheap.h"
 
 #define MHEAP_MAGIC                0x7061656868656170ull
-#define MHEAP_LAYOUT_VERSION       1u
+#define MHEAP_LAYOUT_VERSION       2u
 
 #define MHEAP_WORD_BYTES           8u /* user data comes in words of this size */
 #define MHEAP_TAG_BYTES            8u /* boundary tag before each object's user data */
@@ -89,20 +91,36 @@
     (MHEAP_N_SMALL_BINS + ((32u - MHEAP_LOG2_SMALL_MAX) << MHEAP_LOG2_BINS_PER_DOUBLE))
 #define MHEAP_N_BIN_WORDS     ((MHEAP_N_BINS + 63u) / 64u)
 
-/* The small-object cache holds objects of the exact bins, at most this many bytes. */
-#define MHEAP_CACHE_MAX_BYTES (16u << 10)
+/* The small-object cache has a list for each size up to 512 bytes: its bitmap is one word. */
+#define MHEAP_N_CACHE_LISTS   64u
+
+/* It holds no more than these and one object for each sixteen that are in use, and never more than
+ * the most. */
+#define MHEAP_CACHE_MIN_ELTS  32u
+#define MHEAP_CACHE_PART      16u
+#define MHEAP_CACHE_MAX_ELTS  1024u
 
 /* Free elements of this size and up count their dirty bytes and can be purged. */
 #define MHEAP_PURGE_MIN_BYTES (16u << 10)
 
 typedef struct {
-    uint32_t prev_n_user_data : 30;
-    uint32_t prev_spare : 1;
-    uint32_t prev_is_free : 1;
-    uint32_t : 0; /* two memory locations in the sense of C11: neither half's writer touches both */
-    uint32_t n_user_data : 30;
-    uint32_t is_cached : 1;
-    uint32_t is_free : 1;
+    /* Two memory locations in the sense of C11: neither half's writer touches both. */
+    union {
+        struct {
+            uint32_t prev_n_user_data : 30;
+            uint32_t prev_spare : 1;
+            uint32_t prev_is_free : 1;
+        };
+        uint32_t prev_half;
+    };
+    union {
+        struct {
+            uint32_t n_user_data : 30;
+            uint32_t is_cached : 1;
+            uint32_t is_free : 1;
+        };
+        uint32_t this_half; /* but for is_cached, the prev_half of the next element (M3) */
+    };
     union {
         uint64_t user_data[1]; /* allocated: n_user_data words */
         struct {
@@ -116,6 +134,12 @@ typedef struct {
 } mheap_elt_t;
 
 static_assert(sizeof(mheap_elt_t) == 24, "tag of 8 bytes, then the union");
+
+/* The bits of a half as a number: compilers put the first field into the low bits, as all Linux
+ * systems on little-endian processors have it (elt_test.cc checks). */
+#define MHEAP_N_USER_DATA_MASK 0x3fffffffu
+#define MHEAP_IS_CACHED_BIT    (1u << 30)
+#define MHEAP_IS_FREE_BIT      (1u << 31)
 
 typedef struct {
     uint64_t n_gets, n_puts;  /* by the public functions */
@@ -133,37 +157,41 @@ struct mheap_trace_table; /* trace.h */
 typedef struct mheap {
     /* For each bin, the first of a doubly-linked list of free elements, or MHEAP_GROUNDED. */
     mheap_uoffset_t first_free_elt_uoffset_by_bin[MHEAP_N_BINS];
-    uint64_t non_empty_free_elt_heads[MHEAP_N_BIN_WORDS]; /* bitmap of bins that are not empty */
+    mheap_uoffset_t cache_heads[MHEAP_N_CACHE_LISTS]; /* small-object cache: LIFO lists by size */
 
-    mheap_uoffset_t cache_head_by_bin[MHEAP_N_SMALL_BINS]; /* small-object cache: LIFO lists */
-    uint64_t cache_n_bytes;                                /* user bytes in it */
-
-    uint64_t n_elts;           /* allocated, not cached, objects */
-    uint64_t len;              /* bytes of the vector in use: uoffset of the end mark */
-    uint64_t max_len;          /* ... that it may grow to */
-    uint64_t accessible_len;   /* ... that are mapped readable and writable */
-    uint64_t never_used_off;   /* memory of the vector from here on was never written or has been
-                                  purged since: zero if it came zeroed; >= len */
-    uint64_t max_size;         /* bytes the heap may grow to, header included */
-    uint64_t free_dirty_bytes; /* M11 */
-    uint64_t free_clean_bytes; /* M11 */
-    uint64_t kept_dirty_bytes; /* dirty bytes that the last purge could not give back */
-    uint64_t n_puts_since_purge;
-
-    uint32_t vm_offset;  /* header's distance from the start of the memory, in bytes */
-    uint32_t flags;      /* MHEAP_FLAG_*, MHEAP_INTERNAL_FLAG_* */
-    uint64_t vm_n_bytes; /* bytes of that memory */
-    lock_t lock;         /* guards everything here, with MHEAP_FLAG_THREAD_SAFE */
-    uint32_t layout_version;
-    struct mheap_trace_table *trace; /* this process's own; NULL while tracing is off */
+    uint64_t max_size;           /* bytes the heap may grow to, header included */
+    uint64_t vm_n_bytes;         /* bytes of the memory it lies in */
+    uint32_t vm_offset;          /* header's distance from the start of that memory, in bytes */
+    uint32_t layout_version;     /* MHEAP_LAYOUT_VERSION */
+    uint64_t n_puts_since_purge; /* since something was purged or could have been */
     mheap_stats_t stats;
+
+    /* What every get and put looks at, together: the header ends on a page boundary. */
+    uint64_t non_empty_free_elt_heads[MHEAP_N_BIN_WORDS]; /* bitmap of bins that are not empty */
+    uint32_t non_empty_bin_words;    /* bitmap of the words above that are not zero */
+    uint32_t cache_next_out;         /* the list whose turn it is when the cache is full */
+    uint64_t max_len;                /* bytes of the vector that it may grow to */
+    uint64_t accessible_len;         /* ... that are mapped readable and writable */
+    uint64_t never_used_off;         /* memory of the vector from here on was never written or has
+                                        been purged since: zero if it came zeroed; >= len */
+    uint64_t free_dirty_bytes;       /* M11 */
+    uint64_t free_clean_bytes;       /* M11 */
+    uint64_t kept_dirty_bytes;       /* dirty bytes that the last purge could not give back */
+    uint64_t non_empty_cache_heads;  /* bitmap of cache lists that are not empty */
+    uint64_t n_cached;               /* objects in the small-object cache */
+    uint64_t n_elts;                 /* allocated, not cached, objects */
+    uint64_t len;                    /* bytes of the vector in use: uoffset of the end mark */
+    struct mheap_trace_table *trace; /* this process's own; NULL while tracing is off */
+    uint32_t flags;                  /* MHEAP_FLAG_*, MHEAP_INTERNAL_FLAG_* */
+    lock_t lock;                     /* guards everything here, with MHEAP_FLAG_THREAD_SAFE */
     uint64_t magic;
 } mheap_t;
 
 static_assert(sizeof(mheap_t) % MHEAP_WORD_BYTES == 0, "the vector follows the header directly");
 
 #define MHEAP_INTERNAL_FLAG_OWNS_VM  (1u << 16) /* memory was mapped by mheap_alloc */
-#define MHEAP_INTERNAL_FLAG_RESERVED (1u << 17) /* memory beyond accessible_len is only reserved */
+#define MHEAP_INTERNAL_FLAG_RESERVED (1u << 17) /* memory beyond accessible_len is only reserved   \
+                                                 */
 #define MHEAP_INTERNAL_FLAG_ZEROED   (1u << 18) /* memory came zeroed (fresh mapping) */
 
 static inline mheap_t *mheap_header(void *v) {

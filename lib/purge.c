@@ -3,8 +3,7 @@
 #include "mheap_internal.h"
 #include "vm.h"
 
-/* mheap_put's policy: only so many dirty bytes, or so large a part of the heap, are worth it. */
-#define DUE_MIN_BYTES        (1u << 20)
+/* mheap_put's policy: not only so many dirty bytes, but so large a part of the heap is worth it. */
 #define DUE_PART_OF_LEN      4
 /* A heap that frees and reuses the same large object must not make a system call for each free:
  * the fewer bytes there are, the more frees must have passed (1 MiB: 16, 16 MiB: 1). */
@@ -80,15 +79,10 @@ size_t mheap_purge(mheap_t *h, size_t max_bytes) {
     return done;
 }
 
-void mheap_purge_if_due(mheap_t *h) {
-    uint64_t dirty_bytes = mheap_dirty_bytes(h);
-    h->n_puts_since_purge++;
-    if (h->kept_dirty_bytes > dirty_bytes)
-        h->kept_dirty_bytes = dirty_bytes;
-    uint64_t new_bytes = dirty_bytes - h->kept_dirty_bytes;
-    if (new_bytes <= DUE_MIN_BYTES || new_bytes <= h->len / DUE_PART_OF_LEN)
-        return;
-    if (new_bytes * h->n_puts_since_purge < DUE_BYTES_TIMES_PUTS)
+void mheap_purge_if_worth_it(mheap_t *h) {
+    uint64_t new_bytes = mheap_dirty_bytes(h) - h->kept_dirty_bytes;
+    if (new_bytes <= h->len / DUE_PART_OF_LEN ||
+        new_bytes * h->n_puts_since_purge < DUE_BYTES_TIMES_PUTS)
         return;
     mheap_purge(h, SIZE_MAX);
     h->kept_dirty_bytes = mheap_dirty_bytes(h);

@@ -11,7 +11,7 @@
 
 /* What the walk finds, to be compared with what the header and the lists say. */
 typedef struct {
-    uint64_t n_live, n_dirty_bytes, n_clean_bytes, cached_bytes;
+    uint64_t n_live, n_dirty_bytes, n_clean_bytes;
     uint64_t n_free, free_hash;     /* free elements, with their bins */
     uint64_t n_cached, cached_hash; /* cached objects, with their bins */
 } census_t;
@@ -60,7 +60,7 @@ static bool m7_element(const mheap_t *h, const mheap_elt_t *e) {
 static bool m10_element(const mheap_t *h, const mheap_elt_t *e) {
     if (!e->is_cached)
         return true;
-    return !e->is_free && (!has_cache(h) || e->n_user_data <= MHEAP_N_SMALL_BINS);
+    return !e->is_free && (!has_cache(h) || e->n_user_data <= MHEAP_N_CACHE_LISTS);
 }
 
 /* M11 of one free element: it does not have more dirty bytes than bytes. */
@@ -90,7 +90,6 @@ static void count(census_t *census, const mheap_t *h, const mheap_elt_t *e) {
     } else if (e->is_cached && has_cache(h)) {
         census->n_cached++;
         census->cached_hash += hash;
-        census->cached_bytes += elt_n_bytes(e);
     } else
         census->n_live++;
 }
@@ -134,6 +133,10 @@ static bool m8(const mheap_t *h) {
         if (bit != (bin < MHEAP_N_BINS && h->first_free_elt_uoffset_by_bin[bin] != MHEAP_GROUNDED))
             return false;
     }
+    for (uint32_t i = 0; i < 32; i++)
+        if ((h->non_empty_bin_words >> i & 1) !=
+            (i < MHEAP_N_BIN_WORDS && h->non_empty_free_elt_heads[i] != 0))
+            return false;
     return true;
 }
 
@@ -144,20 +147,22 @@ static bool m9(const mheap_t *h, const census_t *census) {
 /* M10 of the cache: it holds exactly the cached objects that the walk found. */
 static mheap_corruption_t check_cache(const mheap_t *h, const census_t *census) {
     uint64_t n_cached = 0, hash = 0;
-    for (uint32_t bin = 0; bin < MHEAP_N_SMALL_BINS; bin++) {
-        mheap_uoffset_t uoffset = h->cache_head_by_bin[bin];
+    for (uint32_t list = 0; list < MHEAP_N_CACHE_LISTS; list++) {
+        mheap_uoffset_t uoffset = h->cache_heads[list];
+        if ((h->non_empty_cache_heads >> list & 1) != (uoffset != MHEAP_GROUNDED))
+            return walk_corruption(10, uoffset);
         while (uoffset != MHEAP_GROUNDED) {
             if (!uoffset_is_plausible(h, uoffset) || ++n_cached > census->n_cached)
                 return walk_corruption(10, uoffset);
             const mheap_elt_t *e = elt_at(h, uoffset);
-            if (!e->is_cached || e->n_user_data != bin + 1)
+            if (!e->is_cached || e->n_user_data != list + 1)
                 return walk_corruption(10, uoffset);
-            hash += hash_of(uoffset, bin);
+            hash += hash_of(uoffset, bin_of(list + 1));
             uoffset = e->cached_elt.next_uoffset;
         }
     }
-    bool is_same = n_cached == census->n_cached && hash == census->cached_hash &&
-                   h->cache_n_bytes == census->cached_bytes;
+    bool is_same =
+        n_cached == census->n_cached && hash == census->cached_hash && n_cached == h->n_cached;
     return is_same ? walk_no_corruption() : walk_corruption(10, MHEAP_GROUNDED);
 }
 

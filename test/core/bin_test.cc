@@ -64,11 +64,12 @@ TEST(Bin, BitmapSearchAgreesWithALinearOne) {
     Random random(7);
     for (int round = 0; round < 200; round++) {
         memset(h.non_empty_free_elt_heads, 0, sizeof h.non_empty_free_elt_heads);
+        h.non_empty_bin_words = 0;
         std::vector<bool> bits(MHEAP_N_BINS);
         for (uint64_t n = random.below(6); n > 0; n--) {
             uint64_t bin = random.below(MHEAP_N_BINS);
             bits[bin] = true;
-            h.non_empty_free_elt_heads[bin / 64] |= 1ull << bin % 64;
+            bin_set_bit(&h, static_cast<uint32_t>(bin));
         }
         uint32_t first = BIN_NONE, last = BIN_NONE;
         for (uint32_t bin = 0; bin < MHEAP_N_BINS; bin++) {
@@ -85,6 +86,19 @@ TEST(Bin, BitmapSearchAgreesWithALinearOne) {
             EXPECT_EQ(bin_first_non_empty(&h, bin), first);
         }
     }
+}
+
+TEST(Bin, BitmapForgetsWhatIsCleared) {
+    Heap heap;
+    mheap_t h = *heap.h();
+    for (uint32_t bin : {0u, 1u, 63u, 64u, MHEAP_N_BINS - 1})
+        bin_set_bit(&h, bin);
+    for (uint32_t bin : {1u, 64u, 0u, 63u, MHEAP_N_BINS - 1}) {
+        bin_clear_bit(&h, bin);
+        EXPECT_NE(bin_first_non_empty(&h, bin), bin);
+    }
+    EXPECT_EQ(bin_first_non_empty(&h, 0), BIN_NONE);
+    EXPECT_EQ(h.non_empty_bin_words, 0u);
 }
 
 /* Five free elements of one bin, kept apart by live ones. */

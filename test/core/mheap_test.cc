@@ -295,7 +295,7 @@ TEST(MheapCache, ReusesTheLastOneFreed) {
     EXPECT_EQ(heap.get(41), u[2]); /* the same size, rounded up */
     EXPECT_EQ(heap.get(48), u[1]);
     EXPECT_EQ(heap.h()->stats.n_cache_hits, 2u);
-    EXPECT_EQ(heap.h()->cache_n_bytes, 0u);
+    EXPECT_EQ(heap.h()->n_cached, 0u);
     EXPECT_EQ(heap.state(), "ok");
 }
 
@@ -308,22 +308,72 @@ TEST(MheapCache, HonoursAlignment) {
     EXPECT_EQ(heap.get(64, 16), u);
 }
 
-TEST(MheapCache, IsBoundedInBytes) {
-    Heap heap(8 << 20, MHEAP_FLAG_SMALL_OBJECT_CACHE);
-    auto u = heap.get_n(1000, 256);
+TEST(MheapCache, ServesASizeFromALittleLargerOne) {
+    Heap heap(1 << 20, MHEAP_FLAG_SMALL_OBJECT_CACHE);
+    auto u = heap.get_n(4, 256);
+    heap.put(u[1]);
+    mheap_uoffset_t much_smaller = heap.get(200);
+    EXPECT_EQ(mheap_data_bytes(heap.v(), much_smaller), 200u);
+    EXPECT_EQ(heap.h()->stats.n_cache_hits, 0u);
+    heap.put(u[2]);
+    EXPECT_EQ(heap.get(232), u[2]);
+    EXPECT_EQ(mheap_data_bytes(heap.v(), u[2]), 256u);
+    EXPECT_EQ(heap.state(), "ok");
+}
+
+/* The most that it may hold, and what is in use meanwhile. */
+TEST(MheapCache, IsBoundedByWhatIsInUse) {
+    Heap heap(8 << 20, MHEAP_FLAG_SMALL_OBJECT_CACHE | MHEAP_FLAG_DISABLE_VM);
+    mheap_t *h = heap.h();
+    Random random(3);
+    std::vector<mheap_uoffset_t> u;
+    for (int i = 0; i < 20000; i++)
+        u.push_back(heap.get(1 + random.below(512)));
+    random.shuffle(u);
+    uint64_t most = 0;
     for (mheap_uoffset_t uoffset : u) {
         heap.put(uoffset);
-        ASSERT_LE(heap.h()->cache_n_bytes, MHEAP_CACHE_MAX_BYTES);
+        ASSERT_LE(h->n_cached, MHEAP_CACHE_MIN_ELTS + h->n_elts / MHEAP_CACHE_PART);
+        ASSERT_LE(h->n_cached, MHEAP_CACHE_MAX_ELTS);
+        most = std::max(most, h->n_cached);
     }
-    EXPECT_GE(heap.h()->stats.n_cache_flushes, 10u);
+    EXPECT_EQ(most, MHEAP_CACHE_MAX_ELTS);
+    EXPECT_EQ(h->n_cached, MHEAP_CACHE_MIN_ELTS);
     EXPECT_EQ(mheap_elts(heap.v()), 0u);
     EXPECT_EQ(heap.state(), "ok");
 }
 
+/* What a program no longer asks for does not keep the cache from others. */
+TEST(MheapCache, EvictsFromAllListsInTurn) {
+    Heap heap(8 << 20, MHEAP_FLAG_SMALL_OBJECT_CACHE);
+    auto old = heap.get_n(MHEAP_CACHE_MIN_ELTS, 96), now = heap.get_n(400, 200);
+    for (mheap_uoffset_t uoffset : old)
+        heap.put(uoffset);
+    for (mheap_uoffset_t uoffset : now)
+        heap.put(uoffset);
+    uint64_t n_hits = heap.h()->stats.n_cache_hits;
+    heap.get_n(MHEAP_CACHE_MIN_ELTS, 200);
+    EXPECT_EQ(heap.h()->stats.n_cache_hits - n_hits, MHEAP_CACHE_MIN_ELTS);
+}
+
+/* Else it would be the longer for what it keeps for later. */
+TEST(MheapCache, IsGivenUpBeforeTheHeapGrows) {
+    Heap heap(8 << 20, MHEAP_FLAG_SMALL_OBJECT_CACHE);
+    auto u = heap.get_n(10, 96);
+    uint64_t len = heap.h()->len;
+    for (size_t i = 2; i < 8; i++)
+        heap.put(u[i]);
+    EXPECT_EQ(heap.get(500), u[2]);
+    EXPECT_EQ(heap.h()->len, len);
+    EXPECT_EQ(heap.h()->n_cached, 0u);
+}
+
 TEST(MheapCache, LargeObjectsPassItBy) {
     Heap heap(1 << 20, MHEAP_FLAG_SMALL_OBJECT_CACHE);
-    heap.put(heap.get(264));
-    EXPECT_EQ(heap.h()->cache_n_bytes, 0u);
+    heap.put(heap.get(520));
+    EXPECT_EQ(heap.h()->n_cached, 0u);
+    heap.put(heap.get(512));
+    EXPECT_EQ(heap.h()->n_cached, 1u);
 }
 
 TEST(MheapCache, IsGivenUpBeforeAGetFails) {

@@ -205,6 +205,16 @@ TEST_F(Validate, M8BitBeyondTheBins) {
     expect(8);
 }
 
+TEST_F(Validate, M8WordMissing) {
+    h()->non_empty_bin_words &= h()->non_empty_bin_words - 1;
+    expect(8);
+}
+
+TEST_F(Validate, M8WordTooMany) {
+    h()->non_empty_bin_words |= 1u << (MHEAP_N_BIN_WORDS - 1);
+    expect(8);
+}
+
 TEST_F(Validate, M9Count) {
     h()->n_elts++;
     expect(9);
@@ -222,14 +232,22 @@ TEST_F(Validate, M10FreeAndCached) {
 }
 
 TEST_F(Validate, M10LostFromTheList) {
-    h()->cache_head_by_bin[bin_of(8)] = MHEAP_GROUNDED;
+    h()->cache_heads[8 - 1] = MHEAP_GROUNDED;
+    expect(10);
+    h()->non_empty_cache_heads = 0;
     expect(10);
 }
 
 TEST_F(Validate, M10WrongList) {
-    h()->cache_head_by_bin[bin_of(8)] = MHEAP_GROUNDED;
-    h()->cache_head_by_bin[bin_of(9)] = cached;
+    h()->cache_heads[8 - 1] = MHEAP_GROUNDED;
+    h()->cache_heads[9 - 1] = cached;
+    h()->non_empty_cache_heads = 1 << (9 - 1);
     expect(10, cached);
+}
+
+TEST_F(Validate, M10BitTooMany) {
+    h()->non_empty_cache_heads |= 1ull << 63;
+    expect(10);
 }
 
 TEST_F(Validate, M10Circle) {
@@ -242,8 +260,8 @@ TEST_F(Validate, M10WildLink) {
     expect(10, 0xfffffff0);
 }
 
-TEST_F(Validate, M10Bytes) {
-    h()->cache_n_bytes += 8;
+TEST_F(Validate, M10Count) {
+    h()->n_cached++;
     expect(10);
 }
 
@@ -252,7 +270,7 @@ TEST_F(Validate, M10WithoutCacheTheBitIsTheOwners) {
     mheap_uoffset_t u = plain.get(5000);
     plain.elt(u)->is_cached = 1;
     EXPECT_EQ(plain.state(), "ok");
-    plain.h()->cache_n_bytes = 8;
+    plain.h()->n_cached = 1;
     EXPECT_EQ(plain.corruption().invariant, 10);
 }
 
@@ -309,7 +327,7 @@ TEST_F(Validate, SurvivesGarbageInTheListHeads) {
         for (int n = 0; n < 3; n++)
             h()->first_free_elt_uoffset_by_bin[random.below(MHEAP_N_BINS)] =
                 static_cast<mheap_uoffset_t>(random.below(1ull << 32));
-        h()->cache_head_by_bin[random.below(MHEAP_N_SMALL_BINS)] =
+        h()->cache_heads[random.below(MHEAP_N_CACHE_LISTS)] =
             static_cast<mheap_uoffset_t>(random.below(h()->len + 64));
         EXPECT_FALSE(mheap_validate(heap.v()));
         *h() = saved;
