@@ -232,6 +232,21 @@ void large_stats(large_stats_t *stats) {
     large_leave();
 }
 
+static uint64_t resident_bytes(const arena_t *arena) {
+    uint64_t bytes = 0;
+    for (; arena; arena = arena->next)
+        bytes += vm_resident_bytes(arena->memory, arena->committed);
+    return bytes;
+}
+
+uint64_t large_resident_bytes(void) {
+    large_enter();
+    uint64_t bytes = resident_bytes(large_store.arenas) + resident_bytes(large_store.spans) +
+                     resident_bytes(large_store.cached);
+    large_leave();
+    return bytes;
+}
+
 /* ---- Fork ---- */
 
 void large_fork_prepare(void) {

@@ -17,10 +17,14 @@
 #define EXPORT __attribute__((visibility("default")))
 
 /* Gives back every free page, whatever `pad` asks to keep: at least that much address space stays
- * accessible anyhow.  1 if anything was given back. */
+ * accessible anyhow.  1 if pages went: what counts as dirty may never have been touched, so the
+ * kernel is asked. */
 EXPORT int malloc_trim(size_t pad) {
     (void)pad;
-    return (MHEAP_HARDENED ? hardened_trim() : heaps_trim()) > 0;
+    if (MHEAP_HARDENED)
+        return hardened_trim() > 0;
+    uint64_t before = stats_resident_bytes();
+    return heaps_trim() > 0 && stats_resident_bytes() < before;
 }
 
 EXPORT void malloc_stats(void) {
@@ -82,7 +86,7 @@ EXPORT int mallopt(int parameter, int value) {
     }
 }
 
-static void print_heap(FILE *file, unsigned number, const stats_t *s) {
+static void print_heap(FILE *file, unsigned number, const stats_t *s, uint64_t resident_bytes) {
     fprintf(file,
             "<heap nr=\"%u\">\n"
             "<total type=\"rest\" count=\"%" PRIu64 "\" size=\"%" PRIu64 "\"/>\n"
@@ -90,10 +94,11 @@ static void print_heap(FILE *file, unsigned number, const stats_t *s) {
             "<system type=\"current\" size=\"%" PRIu64 "\"/>\n"
             "<system type=\"max\" size=\"%" PRIu64 "\"/>\n"
             "<mheap regions=\"%" PRIu64 "\" runs=\"%" PRIu64 "\" live=\"%" PRIu64
-            "\" dirty=\"%" PRIu64 "\"/>\n"
+            "\" dirty=\"%" PRIu64 "\" overhead=\"%" PRIu64 "\" resident=\"%" PRIu64 "\"/>\n"
             "</heap>\n",
             number, s->n_mheaps, s->free_bytes, s->listed_bytes, s->accessible_bytes,
-            s->reserved_bytes, s->n_mheaps, s->n_runs, s->live_bytes, s->dirty_bytes);
+            s->reserved_bytes, s->n_mheaps, s->n_runs, s->live_bytes, s->dirty_bytes,
+            s->overhead_bytes, resident_bytes);
 }
 
 /* glibc's document: a heap element for each of its arenas, here for each thread heap, then the
@@ -108,22 +113,27 @@ EXPORT int malloc_info(int options, FILE *file) {
         thread_heap_t *heap = heap_by_id(id);
         heap_lock(heap);
         stats_add_heap(&s, heap);
+        uint64_t resident_bytes = stats_heap_resident_bytes(heap);
         heap_unlock(heap);
-        print_heap(file, id - 1u, &s);
+        print_heap(file, id - 1u, &s, resident_bytes);
     }
     stats_t all;
     stats_collect(&all);
-    fprintf(file,
-            "<total type=\"fast\" count=\"0\" size=\"%" PRIu64 "\"/>\n"
-            "<total type=\"rest\" count=\"%" PRIu64 "\" size=\"%" PRIu64 "\"/>\n"
-            "<total type=\"mmap\" count=\"%" PRIu64 "\" size=\"%" PRIu64 "\"/>\n"
-            "<system type=\"current\" size=\"%" PRIu64 "\"/>\n"
-            "<system type=\"max\" size=\"%" PRIu64 "\"/>\n"
-            "<aspace type=\"total\" size=\"%" PRIu64 "\"/>\n"
-            "<aspace type=\"mprotect\" size=\"%" PRIu64 "\"/>\n"
-            "</malloc>\n",
-            all.listed_bytes, all.n_mheaps, all.free_bytes, all.large.n_objects,
-            all.large.live_bytes, all.accessible_bytes, all.reserved_bytes,
-            all.reserved_bytes + all.large.reserved_bytes, all.accessible_bytes);
+    fprintf(
+        file,
+        "<total type=\"fast\" count=\"0\" size=\"%" PRIu64 "\"/>\n"
+        "<total type=\"rest\" count=\"%" PRIu64 "\" size=\"%" PRIu64 "\"/>\n"
+        "<total type=\"mmap\" count=\"%" PRIu64 "\" size=\"%" PRIu64 "\"/>\n"
+        "<system type=\"current\" size=\"%" PRIu64 "\"/>\n"
+        "<system type=\"max\" size=\"%" PRIu64 "\"/>\n"
+        "<aspace type=\"total\" size=\"%" PRIu64 "\"/>\n"
+        "<aspace type=\"mprotect\" size=\"%" PRIu64 "\"/>\n"
+        "<mheap live=\"%" PRIu64 "\" listed=\"%" PRIu64 "\" dirty=\"%" PRIu64
+        "\" overhead=\"%" PRIu64 "\" resident=\"%" PRIu64 "\"/>\n"
+        "</malloc>\n",
+        all.listed_bytes, all.n_mheaps, all.free_bytes, all.large.n_objects, all.large.live_bytes,
+        all.accessible_bytes, all.reserved_bytes, all.reserved_bytes + all.large.reserved_bytes,
+        all.accessible_bytes, all.live_bytes + all.large.live_bytes, all.listed_bytes,
+        all.dirty_bytes + all.large.free_dirty_bytes, all.overhead_bytes, stats_resident_bytes());
     return 0;
 }

@@ -7,6 +7,7 @@
 #include "hardened.h"
 #include "heaps.h"
 #include "mheap_internal.h"
+#include "vm.h"
 
 /* ---- Counting ---- */
 
@@ -86,6 +87,28 @@ void stats_collect(stats_t *stats) {
         hardened_stats(stats);
 }
 
+/* ---- Resident ---- */
+
+uint64_t stats_heap_resident_bytes(const thread_heap_t *heap) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < heap->n_mheaps; i++) {
+        region_t *region = heap->mheaps[i].region;
+        bytes +=
+            vm_resident_bytes(region, REGION_HEADER_BYTES + region_mheap(region)->accessible_len);
+    }
+    return bytes;
+}
+
+static void add_resident(void *bytes, thread_heap_t *heap) {
+    *(uint64_t *)bytes += stats_heap_resident_bytes(heap);
+}
+
+uint64_t stats_resident_bytes(void) {
+    uint64_t bytes = 0;
+    heap_foreach(add_resident, &bytes);
+    return bytes + large_resident_bytes();
+}
+
 /* ---- Printing ---- */
 
 static void print_number(int file_descriptor, const char *name, uint64_t number) {
@@ -108,6 +131,7 @@ void stats_print(int file_descriptor) {
         const char *name;
         uint64_t number;
     } rows[] = {
+        {"resident", stats_resident_bytes()},
         {"live", s.live_bytes + s.large.live_bytes},
         {"live objects (number)", s.n_objects + s.large.n_objects},
         {"in thread heaps: live", s.live_bytes},

@@ -27,6 +27,12 @@ typedef struct {
 void stats_collect(stats_t *stats);
 void stats_add_heap(stats_t *stats, thread_heap_t *heap);
 
+/* Bytes of a heap's regions, or of everything, that are resident, as the kernel says (mincore): the
+ * process's own view, so shared pages after a fork count.  The first under the heap's lock.
+ * O(accessible pages). */
+uint64_t stats_heap_resident_bytes(const thread_heap_t *heap);
+uint64_t stats_resident_bytes(void);
+
 /* A table, one number a line; allocates nothing. */
 void stats_print(int file_descriptor);
 

@@ -3,9 +3,12 @@
 // malloc_trim and mallopt.
 #include "support.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -246,4 +249,134 @@ TEST(Mallopt, AnswersAndChangesNothingForTheWorse) {
         });
         EXPECT_TRUE(outcome.succeeded()) << parameter << ": " << outcome;
     }
+}
+
+// ---- The same as the kernel says ------------------------------------------------------------
+
+namespace {
+
+// Our heaps lie in a part of the address space that nothing else uses by itself (owner_reserve.c):
+// what of that is resident, in bytes, read without allocating.
+size_t resident_of_ours() {
+    const uintptr_t kFirst = uintptr_t{1} << 40, kLast = uintptr_t{1} << 44;
+    static char text[1 << 20];
+    int file = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
+    size_t n_bytes = 0;
+    for (ssize_t n; (n = read(file, text + n_bytes, sizeof text - 1 - n_bytes)) > 0;)
+        n_bytes += static_cast<size_t>(n);
+    close(file);
+    text[n_bytes] = 0;
+    size_t kilobytes = 0;
+    bool is_ours = false;
+    for (char *line = text; line && *line; line = strchr(line, '\n'), line += line != nullptr) {
+        unsigned long first, last, resident;
+        if (sscanf(line, "%lx-%lx ", &first, &last) == 2)
+            is_ours = first >= kFirst && last <= kLast;
+        else if (is_ours && sscanf(line, "Rss: %lu kB", &resident) == 1)
+            kilobytes += resident;
+    }
+    return kilobytes * KiB;
+}
+
+// A number of malloc_info's last element.
+size_t total_of(const std::string &text, const std::string &name) {
+    size_t at = text.rfind(name + "=\"");
+    return at == std::string::npos ? 0 : strtoul(text.c_str() + at + name.size() + 2, nullptr, 10);
+}
+
+// Ours and the kernel's numbers, here and now: within 5 percent and the pages of the buffer.
+void expect_agreement(const char *when) {
+    info_text(); // whatever it allocates is there before we look
+    std::string text = info_text();
+    double resident = static_cast<double>(total_of(text, "resident"));
+    double kernel = static_cast<double>(resident_of_ours());
+    EXPECT_NEAR(resident, kernel, 0.05 * kernel + 64 * KiB) << when << "\n" << text;
+    // What the program holds and has touched is resident.
+    double live = static_cast<double>(total_of(text, "live"));
+    EXPECT_LE(live, 1.05 * kernel + 512 * KiB) << when << "\n" << text;
+}
+
+// Without holes between live objects nothing is resident but the parts that we count.
+void expect_parts_add_up() {
+    std::string text = info_text();
+    double kernel = static_cast<double>(resident_of_ours());
+    size_t parts = total_of(text, "live") + total_of(text, "listed") + total_of(text, "dirty") +
+                   total_of(text, "overhead");
+    EXPECT_LE(kernel, 1.05 * static_cast<double>(parts) + 512 * KiB) << text;
+}
+
+class Accounting : public testing::TestWithParam<size_t> {
+  protected:
+    void SetUp() override { SKIP_UNDER_STAND_IN("malloc_info of ours"); }
+};
+
+std::vector<void *> allocate_touched(size_t n_bytes, size_t size) {
+    std::vector<void *> objects(n_bytes / size);
+    for (void *&object : objects) {
+        object = malloc(size);
+        memset(object, 1, size);
+    }
+    return objects;
+}
+
+} // namespace
+
+TEST_P(Accounting, AgreesWithTheKernelAfterGrowthFreesAndTrims) {
+    const size_t size = GetParam();
+    malloc_trim(0);
+    std::vector<void *> objects = allocate_touched(60 * MiB, size);
+    expect_agreement("after growth");
+    expect_parts_add_up();
+    for (size_t i = 0; i < objects.size(); i++)
+        if (i % 20) {
+            free(objects[i]);
+            objects[i] = nullptr;
+        }
+    expect_agreement("after frees of 19 in 20");
+    malloc_trim(0);
+    expect_agreement("after a trim");
+    free_all(objects);
+    expect_agreement("after all frees");
+    malloc_trim(0);
+    expect_agreement("after the last trim");
+}
+
+TEST_P(Accounting, AgreesWithThreads) {
+    const size_t size = GetParam();
+    std::vector<std::vector<void *>> of_threads(4);
+    auto in_threads = [&](auto what) {
+        std::vector<std::thread> threads;
+        for (std::vector<void *> &objects : of_threads)
+            threads.emplace_back([&objects, what] { what(objects); });
+        for (std::thread &thread : threads)
+            thread.join();
+    };
+    in_threads([size](auto &objects) { objects = allocate_touched(10 * MiB, size); });
+    expect_agreement("threads have grown");
+    std::rotate(of_threads.begin(), of_threads.begin() + 1, of_threads.end());
+    in_threads([](auto &objects) { free_all(objects); });
+    expect_agreement("others have freed it");
+    malloc_trim(0);
+    expect_agreement("after a trim");
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, Accounting,
+                         testing::Values(100, 1000, 5000, 40 * KiB, 300 * KiB, 3 * MiB));
+
+// What malloc_trim says, and what mallinfo2 says that it could give back.
+TEST_P(Accounting, TrimTellsTheTruth) {
+    const size_t size = GetParam();
+    malloc_trim(0);
+    std::vector<void *> objects = allocate_touched(60 * MiB, size);
+    free_all(objects);
+    size_t before = resident_of_ours(), dirty = mallinfo2().keepcost;
+    int answer = malloc_trim(0);
+    size_t after = resident_of_ours();
+    EXPECT_EQ(answer, after < before);
+    EXPECT_LE(dirty, before + MiB);
+    EXPECT_GE(before - after + MiB, dirty / 20 * 19);
+    before = resident_of_ours();
+    answer = malloc_trim(0);
+    EXPECT_EQ(answer, resident_of_ours() < before) << "the second time";
+    EXPECT_EQ(malloc_trim(0), 0) << "nothing is left";
 }
