@@ -255,6 +255,10 @@ bool hardened_check(violation_t *violation) {
     return slab_check(violation) && guarded_check(violation);
 }
 
+bool hardened_holds_lock(void) {
+    return hardened_held_lock != NULL;
+}
+
 void hardened_fork_prepare(void) {
     slab_fork_prepare();
     guarded_fork_prepare();

@@ -67,6 +67,7 @@ size_t hardened_trim(void); /* bytes given back */
 void hardened_stats(stats_t *stats);
 bool hardened_check(violation_t *violation);
 
+bool hardened_holds_lock(void); /* the calling thread holds one, or is about to */
 void hardened_fork_prepare(void);
 void hardened_fork_parent(void);
 void hardened_fork_child(void);

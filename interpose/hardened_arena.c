@@ -201,12 +201,12 @@ slab_t *arena_new_slab(slab_arena_t *arena, unsigned size_class) {
 
 void slab_fork_prepare(void) {
     for (unsigned i = 0; i < N_SLAB_ARENAS; i++)
-        hardened_fork_lock(&arenas[i].lock);
+        lock_acquire(&arenas[i].lock);
 }
 
 void slab_fork_parent(void) {
     for (unsigned i = N_SLAB_ARENAS; i-- > 0;)
-        hardened_fork_unlock(&arenas[i].lock);
+        lock_release(&arenas[i].lock);
 }
 
 /* The child shall not place its objects as its parent does. */

@@ -380,11 +380,11 @@ bool guarded_check(violation_t *violation) {
 }
 
 void guarded_fork_prepare(void) {
-    hardened_fork_lock(&all.lock);
+    lock_acquire(&all.lock);
 }
 
 void guarded_fork_parent(void) {
-    hardened_fork_unlock(&all.lock);
+    lock_release(&all.lock);
 }
 
 void guarded_fork_child(void) {

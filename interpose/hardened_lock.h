@@ -3,8 +3,8 @@
  * hardened_lock.h - locks of the hardened allocator, never two at once but by fork, which takes
  * the arenas in order (hardened_slab.c) and then that of the large objects (hardened_large.c).
  *
- * As in heaps.c: a thread notes which lock it holds, so that a signal handler that forks does not
- * wait for its own thread; and between the handlers of a fork all locks count as free for it.
+ * As in heaps.c: a thread notes which lock it holds, so that fork in a signal handler knows of it
+ * (fork.c); and between the handlers of a fork all locks count as free for it.
  */
 #ifndef MHEAP_HARDENED_LOCK_H
 #define MHEAP_HARDENED_LOCK_H
@@ -33,17 +33,6 @@ static inline void hardened_unlock(lock_t *lock) {
     lock_release(lock);
     atomic_signal_fence(memory_order_seq_cst);
     hardened_held_lock = NULL;
-}
-
-/* For fork: what this thread already holds is left out. */
-static inline void hardened_fork_lock(lock_t *lock) {
-    if (lock != hardened_held_lock)
-        lock_acquire(lock);
-}
-
-static inline void hardened_fork_unlock(lock_t *lock) {
-    if (lock != hardened_held_lock)
-        lock_release(lock);
 }
 
 #endif /* MHEAP_HARDENED_LOCK_H */

@@ -33,7 +33,7 @@ static bool slow_mode;
 
 /*
  * Which locks this thread holds or is about to hold: noted before a lock is taken and forgotten after
- * it is let go, so that a signal handler that forks never waits for its own thread.
+ * it is let go, so that fork in a signal handler knows of them (fork.c).
  */
 static _Thread_local thread_heap_t *locked_heap;
 static _Thread_local bool table_is_locked;
@@ -282,26 +282,24 @@ thread_heap_t *heap_self(void) {
 
 static owner_id_t n_locked_for_fork;
 
-/* In the order of ids, and none that this very thread holds: fork may be called in a signal handler
- * that interrupted us.  That heap is then in no state to be used by the child, which has no
- * right to allocate anyhow. */
+bool heaps_hold_lock(void) {
+    return table_is_locked || locked_heap;
+}
+
+/* In the order of ids. */
 void heaps_fork_prepare(void) {
-    if (!table_is_locked)
-        lock_acquire(&table_lock);
+    lock_acquire(&table_lock);
     n_locked_for_fork = heap_last_id();
     for (owner_id_t id = 1; id <= n_locked_for_fork; id++)
-        if (heap_by_id(id) != locked_heap)
-            lock_acquire(&heap_by_id(id)->lock);
+        lock_acquire(&heap_by_id(id)->lock);
     is_forking = true;
 }
 
 void heaps_fork_parent(void) {
     is_forking = false;
     for (owner_id_t id = n_locked_for_fork; id >= 1; id--)
-        if (heap_by_id(id) != locked_heap)
-            lock_release(&heap_by_id(id)->lock);
-    if (!table_is_locked)
-        lock_release(&table_lock);
+        lock_release(&heap_by_id(id)->lock);
+    lock_release(&table_lock);
 }
 
 /* Only this thread is left: the other heaps' owners are gone, and their batches, which may have

@@ -41,6 +41,7 @@ void heap_foreach(void (*visit)(void *arg, thread_heap_t *heap), void *arg);
 /* The calling thread is inside fork and holds all locks: for it they are free. */
 bool heaps_are_forking(void);
 
+bool heaps_hold_lock(void); /* the calling thread holds one, or is about to */
 void heaps_fork_prepare(void);
 void heaps_fork_parent(void);
 void heaps_fork_child(void);

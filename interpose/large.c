@@ -9,9 +9,8 @@
 large_store_t large_store;
 
 /*
- * Where this thread is, for a signal handler in it that forks.  Such a fork does not wait for a
- * lock that this very thread may hold: then the child's store may be in the middle of a change, and
- * only what POSIX allows such a child, no allocation, works in it.
+ * Where this thread is, for a signal handler in it that forks (fork.c): such a fork takes no lock if
+ * this thread may hold one.
  */
 static __thread enum { OUTSIDE, INSIDE_UNLOCKED, INSIDE_LOCKED } whereabouts;
 static __thread bool fork_took_lock;
@@ -249,16 +248,16 @@ uint64_t large_resident_bytes(void) {
 
 /* ---- Fork ---- */
 
+bool large_holds_lock(void) {
+    return whereabouts == INSIDE_LOCKED;
+}
+
 void large_fork_prepare(void) {
-    if (whereabouts == INSIDE_LOCKED)
-        return;
     lock_acquire(&large_store.lock);
     fork_took_lock = true;
 }
 
 void large_fork_parent(void) {
-    if (!fork_took_lock)
-        return;
     fork_took_lock = false;
     lock_release(&large_store.lock);
 }

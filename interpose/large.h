@@ -52,7 +52,8 @@ void large_foreach(void (*func)(void *arg, void *pointer, size_t bytes), void *a
 /* Check the store's invariants; NULL if all hold, else the violated one in words. */
 const char *large_validate(void);
 
-void large_fork_prepare(void); /* takes the lock (unless this very thread holds it) */
+bool large_holds_lock(void); /* the calling thread holds it, or is about to */
+void large_fork_prepare(void);
 void large_fork_parent(void);
 void large_fork_child(void);
 

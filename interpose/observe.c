@@ -19,7 +19,7 @@ bool observe_is_on;
 
 static trace_table_t *table; /* set by observe_start; it has its own lock */
 
-/* This thread is in the table, where a signal handler that forks must not wait for its lock. */
+/* This thread is in the table and holds its lock, or is about to: for fork in a signal handler. */
 static _Thread_local bool is_in_table;
 static _Atomic uint64_t operations; /* for validate; relaxed, only a count */
 
@@ -157,13 +157,17 @@ void observe_finish(void) {
 
 /* ---- Fork ---- */
 
+bool observe_holds_lock(void) {
+    return is_in_table;
+}
+
 void observe_fork_prepare(void) {
-    if (table && !is_in_table)
+    if (table)
         trace_lock(table);
 }
 
 void observe_fork_parent(void) {
-    if (table && !is_in_table)
+    if (table)
         trace_unlock(table);
 }
 

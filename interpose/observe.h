@@ -30,6 +30,7 @@ bool observe_wants_slow_mode(void);
 void observe_start(void);
 void observe_finish(void);
 
+bool observe_holds_lock(void); /* the calling thread holds the table's, or is about to */
 void observe_fork_prepare(void);
 void observe_fork_parent(void);
 void observe_fork_child(void);

@@ -134,22 +134,23 @@ TEST_F(LargeThreadsTest, ForkMeanwhile) {
     });
 }
 
-// A signal handler that forks while its thread is inside must not wait for it.
-TEST_F(LargeThreadsTest, ForkFromInsideDoesNotWait) {
+// A signal handler that forks while its thread is inside learns that it is, and takes no lock.
+TEST_F(LargeThreadsTest, ForkFromInsideKnowsOfTheLock) {
     static pid_t child;
     child = 0;
     char *object = alloc(MiB);
+    EXPECT_FALSE(large_holds_lock());
     large_foreach( // called under the lock, as such a handler would be
         [](void *, void *, size_t) {
-            large_fork_prepare();
+            EXPECT_TRUE(large_holds_lock());
             child = fork();
             if (child == 0) {
                 large_fork_child();
                 _exit(0);
             }
-            large_fork_parent();
         },
         nullptr);
+    EXPECT_FALSE(large_holds_lock());
     int status = 0;
     ASSERT_EQ(waitpid(child, &status, 0), child);
     EXPECT_EQ(status, 0);
