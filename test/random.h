@@ -16,6 +16,15 @@ class Xorshift {
         return state_ * 0x2545F4914F6CDD1Dull;
     }
     size_t below(size_t limit) { return next() % limit; }
+    // Sizes as programs ask for them: the smaller the more likely, but any doubling.
+    size_t size_up_to(size_t limit) {
+        size_t n_doublings = 0;
+        while (size_t{16} << n_doublings < limit)
+            n_doublings++;
+        size_t first = below(n_doublings + 1), second = below(n_doublings + 1);
+        size_t largest = size_t{16} << (first < second ? first : second);
+        return 1 + below(largest < limit ? largest : limit);
+    }
 
   private:
     uint64_t state_;

@@ -22,35 +22,6 @@ std::string library_of(const char *name) {
     return slash ? slash + 1 : info.dli_fname;
 }
 
-// ---- Contents -------------------------------------------------------------------------------
-
-static uint64_t pattern_word(uint64_t seed, size_t index) {
-    return (seed + 1) * 0x9E3779B97F4A7C15ull + index * 0x0101010101010101ull;
-}
-
-void fill_pattern(void *object, size_t n_bytes, uint64_t seed) {
-    char *at = static_cast<char *>(object);
-    for (size_t done = 0; done < n_bytes; done += 8) {
-        uint64_t word = pattern_word(seed, done / 8);
-        memcpy(at + done, &word, std::min<size_t>(8, n_bytes - done));
-    }
-}
-
-bool has_pattern(const void *object, size_t n_bytes, uint64_t seed) {
-    const char *at = static_cast<const char *>(object);
-    for (size_t done = 0; done < n_bytes; done += 8) {
-        uint64_t word = pattern_word(seed, done / 8);
-        if (memcmp(at + done, &word, std::min<size_t>(8, n_bytes - done)) != 0)
-            return false;
-    }
-    return true;
-}
-
-bool is_zero(const void *object, size_t n_bytes) {
-    const char *at = static_cast<const char *>(object);
-    return n_bytes == 0 || (at[0] == 0 && memcmp(at, at + 1, n_bytes - 1) == 0);
-}
-
 std::vector<size_t> edge_sizes(size_t limit) {
     std::vector<size_t> sizes;
     for (size_t size = 0; size <= std::min(limit, KiB); size++)
@@ -61,25 +32,6 @@ std::vector<size_t> edge_sizes(size_t limit) {
                 if (size_t size = edge + near; size > KiB && size <= limit)
                     sizes.push_back(size);
     return sizes;
-}
-
-size_t Random::size_up_to(size_t limit) {
-    size_t n_doublings = 0;
-    while (size_t{16} << n_doublings < limit)
-        n_doublings++;
-    size_t doubling = std::min(below(n_doublings + 1), below(n_doublings + 1));
-    return 1 + below(std::min(size_t{16} << doubling, limit));
-}
-
-size_t resident_bytes() {
-    char text[128] = "";
-    int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    ssize_t n = read(file, text, sizeof text - 1);
-    close(file);
-    unsigned long total = 0, resident = 0;
-    if (n <= 0 || sscanf(text, "%lu %lu", &total, &resident) != 2)
-        abort();
-    return resident * static_cast<size_t>(sysconf(_SC_PAGESIZE));
 }
 
 // ---- Child processes ------------------------------------------------------------------------

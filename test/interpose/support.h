@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "../pattern.h"
 #include "../random.h"
 
 namespace interpose {
@@ -56,11 +57,6 @@ template <class Function> Function *function_named(const char *name) {
 // File name, without its folder, of the library that defines `name`; empty if none does.
 std::string library_of(const char *name);
 
-// An object's content derived from `seed`: two live objects that overlap spoil each other's.
-void fill_pattern(void *object, size_t n_bytes, uint64_t seed);
-bool has_pattern(const void *object, size_t n_bytes, uint64_t seed);
-bool is_zero(const void *object, size_t n_bytes);
-
 inline bool is_aligned(const void *pointer, size_t alignment) {
     return reinterpret_cast<uintptr_t>(pointer) % alignment == 0;
 }
@@ -69,14 +65,7 @@ inline bool is_aligned(const void *pointer, size_t alignment) {
 // the size classes are, their edges are among them.
 std::vector<size_t> edge_sizes(size_t limit);
 
-class Random : public Xorshift {
-  public:
-    using Xorshift::Xorshift;
-    // Sizes as programs ask for them: the smaller the more likely, but any doubling.
-    size_t size_up_to(size_t limit);
-};
-
-size_t resident_bytes(); // of this process, without allocating
+using Random = Xorshift;
 
 // How a child process ended, and what it wrote.
 struct Outcome {
