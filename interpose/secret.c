@@ -7,8 +7,6 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "block.h"
-
 static _Atomic uint64_t secret;
 
 /* Mixes all bits: the finaliser of MurmurHash3 (Appleby, public domain). */
@@ -52,5 +50,5 @@ uint64_t secret_random(void) {
 }
 
 uintptr_t secret_key(void) {
-    return mix(secret_random()) | (uintptr_t)1 << BLOCK_ADDRESS_BITS;
+    return mix(secret_random()) | 1;
 }

@@ -12,7 +12,7 @@ uint64_t secret_random(void);
 /* 64 random bits, new ones each time: a system call.  Thread-safe, keeps errno. */
 uint64_t secret_draw(void);
 
-/* The key for links: random, with a bit among those that an address has not. */
+/* The key for links (block.h): random and odd. */
 uintptr_t secret_key(void);
 
 #endif /* MHEAP_SECRET_H */
