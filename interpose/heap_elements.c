@@ -4,6 +4,8 @@
 #include "heaps.h"
 #include "limits.h"
 #include "mheap_internal.h"
+#include "object.h"
+#include "options.h"
 #include "purge_budget.h"
 
 static void *element_address(heap_mheap_t *entry, mheap_uoffset_t uoffset) {
@@ -86,10 +88,18 @@ void *heap_get_element(thread_heap_t *heap, size_t bytes, size_t align, bool *is
     return get_anywhere(heap, bytes, align, is_zero);
 }
 
-void heap_put_element(thread_heap_t *heap, void *pointer) {
+bool heap_put_element(thread_heap_t *heap, void *pointer) {
     region_t *region = region_of(pointer);
-    mheap_put_elt(region_mheap(region), region_uoffset(region, pointer));
+    mheap_t *h = region_mheap(region);
+    mheap_uoffset_t uoffset = region_uoffset(region, pointer);
+    /* mheap_put_elt does not return from what it refuses. */
+    if (!options.abort && !mheap_is_live(h, uoffset)) {
+        misuse("free", pointer, mheap_reason(h, uoffset));
+        return false;
+    }
+    mheap_put_elt(h, uoffset);
     note_change(&heap->mheaps[region->heap_index]);
+    return true;
 }
 
 bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes) {
@@ -120,23 +130,33 @@ static void release_run(thread_heap_t *heap, void *start) {
     heap_put_element(heap, start);
 }
 
-/* Inline, since whole lists go through it. */
-static inline void put_block(thread_heap_t *heap, run_t *run, block_t *block) {
+/* fast_free asks only whether the offset is a block's; here is who sees the count. */
+static __attribute__((noinline, cold)) void refuse_block(const run_t *run, const block_t *block) {
+    uint32_t offset = (uint32_t)((uintptr_t)block & (TILE_BYTES - 1));
+    misuse("free", block,
+           run_has_carved(run, offset) ? "freed twice (found on its way home)"
+                                       : "never allocated (found on its way home)");
+}
+
+/* Inline, since whole lists go through it.  False: not taken, and reported. */
+static inline bool put_block(thread_heap_t *heap, run_t *run, block_t *block) {
+    if (__builtin_expect(!run_misses(run, block), 0))
+        return refuse_block(run, block), false;
     run_push(run, block, heap->key);
     if (!run->is_partial)
         run_list_push(&heap->partial_run[run->size_class], run_tile_number(block));
     /* The last run with room of its class stays: it will be wanted again. */
     else if (run_is_empty(run) && (run->next || run->prev))
         release_run(heap, run_start(block));
+    return true;
 }
 
-static inline void put(thread_heap_t *heap, block_t *block) {
+static inline bool put(thread_heap_t *heap, block_t *block) {
     region_t *region = region_of(block);
     unsigned tile = region_tile(block);
     if (region->tile_class[tile] == TILE_ELEMENTS)
-        heap_put_element(heap, block);
-    else
-        put_block(heap, &region->runs[tile], block);
+        return heap_put_element(heap, block);
+    return put_block(heap, &region->runs[tile], block);
 }
 
 void heap_put(thread_heap_t *heap, void *pointer) {
@@ -146,7 +166,8 @@ void heap_put(thread_heap_t *heap, void *pointer) {
 void heap_put_list(thread_heap_t *heap, block_t *block) {
     while (block) {
         block_t *next = block_next(block, heap->key, "free");
-        put(heap, block);
+        if (!put(heap, block))
+            return; /* a list that holds a block twice has no end */
         block = next;
     }
 }

@@ -18,8 +18,9 @@ static inline size_t element_bytes(size_t bytes) {
  * be NULL): all of it is known to be zero. */
 void *heap_get_element(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero);
 
-/* Free an element of this heap. */
-void heap_put_element(thread_heap_t *heap, void *pointer);
+/* Free an element of this heap.  False (only with the option abort off): it or its neighbourhood is
+ * damaged, it stays. */
+bool heap_put_element(thread_heap_t *heap, void *pointer);
 
 /* Resize an element in place; false if that cannot be. */
 bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes);

@@ -46,11 +46,16 @@ void large_leave(void) {
 
 /* ---- What a pointer is ---- */
 
-static const char *describe(const void *pointer) {
+static const extent_t *extent_around(const void *pointer) {
     const arena_t *arena = arena_find(pointer);
     const extent_t *extent = arena ? arena->first : NULL;
     while (extent && (uintptr_t)pointer - (uintptr_t)extent->memory >= extent->bytes)
         extent = extent->next;
+    return extent;
+}
+
+static const char *describe(const void *pointer) {
+    const extent_t *extent = extent_around(pointer);
     if (!extent)
         return "not allocated here";
     if (extent->state == EXTENT_LIVE)
@@ -156,6 +161,16 @@ size_t large_usable_bytes(const void *pointer, const char **what) {
     size_t bytes = extent ? extent->bytes : 0;
     large_leave();
     return bytes;
+}
+
+const void *large_around(const void *pointer, size_t *bytes) {
+    large_enter();
+    const extent_t *extent = extent_around(pointer);
+    bool is_live = extent && extent->state == EXTENT_LIVE;
+    const void *start = is_live ? extent->memory : NULL;
+    *bytes = is_live ? extent->bytes : 0;
+    large_leave();
+    return start;
 }
 
 /* ---- Resizing ---- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * large.h - objects over MEDIUM_MAX_BYTES, or aligned to more than a medium object can be:
- * page-granular and process-wide.  All functions are thread-safe (one lock, never held while calling
- * out) and keep errno; the caller sets ENOMEM.
+ * page-granular and process-wide.  All functions are thread-safe (one lock, never held while
+ * calling out) and keep errno; the caller sets ENOMEM.
  */
 #ifndef MHEAP_LARGE_H
 #define MHEAP_LARGE_H
@@ -17,7 +17,8 @@
 void *large_alloc(size_t bytes, size_t align, bool *is_zero);
 
 /* Free the object.  False if `pointer` is not the start of a live large object: `*what` then says
- * in words what it is ("already free (double free)", "inside a large object, not its start", ...). */
+ * in words what it is ("already free (double free)", "inside a large object, not its start", ...).
+ */
 bool large_free(void *pointer, const char **what);
 
 /* The same for an object whose pages the caller has just renewed (vm_renew): they are all zero. */
@@ -26,9 +27,12 @@ bool large_free_zero(void *pointer, const char **what);
 /* Usable bytes of the live object, or 0, and *what as above. */
 size_t large_usable_bytes(const void *pointer, const char **what);
 
-/* Make the object hold `bytes` (> MEDIUM_MAX_BYTES): in place if possible, else by moving its pages.
- * Returns its new address; NULL if there is no memory (the object is as before) or, with *what set,
- * if `pointer` is no live large object.  New bytes are not cleared. */
+/* The live large object that holds the byte at `pointer`, and its bytes; NULL if there is none. */
+const void *large_around(const void *pointer, size_t *bytes);
+
+/* Make the object hold `bytes` (> MEDIUM_MAX_BYTES): in place if possible, else by moving its
+ * pages. Returns its new address; NULL if there is no memory (the object is as before) or, with
+ * *what set, if `pointer` is no live large object.  New bytes are not cleared. */
 void *large_resize(void *pointer, size_t bytes, const char **what);
 
 /* Give back memory that is free: everything if `all`, else what has been free for a while. Returns
@@ -36,10 +40,10 @@ void *large_resize(void *pointer, size_t bytes, const char **what);
 size_t large_purge(bool all);
 
 typedef struct {
-    uint64_t n_objects, live_bytes;  /* live large objects */
-    uint64_t free_dirty_bytes;       /* free, kept resident for reuse (upper bound) */
-    uint64_t reserved_bytes;         /* address space held */
-    uint64_t n_allocs, n_frees;      /* so far */
+    uint64_t n_objects, live_bytes; /* live large objects */
+    uint64_t free_dirty_bytes;      /* free, kept resident for reuse (upper bound) */
+    uint64_t reserved_bytes;        /* address space held */
+    uint64_t n_allocs, n_frees;     /* so far */
 } large_stats_t;
 void large_stats(large_stats_t *stats);
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "object.h"
 
-#include <unistd.h>
-
 #include "fatal.h"
 #include "glibc_malloc.h"
 #include "large.h"
@@ -14,14 +12,39 @@ static object_t no_object(owner_id_t owner, const char *what) {
     return (object_t){.kind = OBJECT_NONE, .owner = owner, .what = what};
 }
 
-/* The first word is a link: to nothing, or to a place in our heaps.  For a live object that is a
- * chance of one in 2^40 or less, whatever it holds, since the key is random. */
-static bool is_on_a_list(const block_t *block) {
-    uintptr_t next = block_decode(block, secret_key());
-    if (!block_link_is_plausible(next) || next % 16 != 0)
+/* May a block of the heap `owner` lie there, and its first word be read? */
+static bool is_block_place(uintptr_t address, owner_id_t owner) {
+    const void *pointer = (const void *)address;
+    if (address % 16 != 0 || owner_of(pointer) != owner)
         return false;
-    owner_id_t owner = owner_of((void *)next);
-    return next == 0 || (owner != OWNER_NONE && owner <= OWNER_HEAP_MAX);
+    region_t *region = region_of(pointer);
+    unsigned tile_class = region_tile_class(region, pointer);
+    uint32_t offset = (uint32_t)(address & (TILE_BYTES - 1));
+    if (tile_class < N_SMALL_CLASSES)
+        return run_offset_is_block(offset, tile_class) &&
+               run_has_carved(&region->runs[region_tile(pointer)], offset);
+    return pointer >= region_vector(region) &&
+           uoffset_is_plausible(region_mheap(region), region_uoffset(region, pointer));
+}
+
+/*
+ * The first word is a link, to nothing or to a block of the same heap, whose first word is a link,
+ * and so on: a list never joins blocks of two heaps.  One step is not enough to be sure.  Of what a
+ * program may write into a live object, a word in 2^38 decodes to an aligned place in a heap of a
+ * GiB, which a busy server would meet within days; each further step is 2^16 times less likely.
+ */
+#define LINKS_TO_FOLLOW 3
+
+static bool is_on_a_list(const block_t *block, owner_id_t owner) {
+    for (int i = 0; i < LINKS_TO_FOLLOW; i++) {
+        uintptr_t next = block_decode(block, secret_key());
+        if (next == 0)
+            return true;
+        if (!block_link_is_plausible(next) || !is_block_place(next, owner))
+            return false;
+        block = (const block_t *)next;
+    }
+    return true;
 }
 
 static object_t run_block_at(const void *pointer, owner_id_t owner, unsigned size_class) {
@@ -31,14 +54,11 @@ static object_t run_block_at(const void *pointer, owner_id_t owner, unsigned siz
         return no_object(owner, "not allocated here");
     if (!run_offset_is_block(offset, size_class))
         return no_object(owner, "inside an object, not its start");
-    size_t bytes = size_class_bytes(size_class);
-    const run_t *run = &region->runs[region_tile(pointer)];
-    /* Relaxed: the descriptor is its heap's, but n_carved only grows while a block is live. */
-    if (offset / bytes >= __atomic_load_n(&run->n_carved, __ATOMIC_RELAXED))
-        return no_object(owner, "not allocated here");
-    if (is_on_a_list(pointer))
+    if (!run_has_carved(&region->runs[region_tile(pointer)], offset))
+        return no_object(owner, "never allocated");
+    if (is_on_a_list(pointer, owner))
         return no_object(owner, "already free (double free)");
-    return (object_t){OBJECT_RUN_BLOCK, owner, size_class, bytes, NULL};
+    return (object_t){OBJECT_RUN_BLOCK, owner, size_class, size_class_bytes(size_class), NULL};
 }
 
 /* Tags are read without the lock: the object's own half is its owner's, and of the next tag only
@@ -59,7 +79,7 @@ static object_t element_at(const void *pointer, owner_id_t owner) {
     if (!elt_agrees_with_next(h, e))
         return no_object(owner, "not the start of an object, or a boundary tag is damaged "
                                 "(overflow past its end?)");
-    if (is_on_a_list(pointer))
+    if (is_on_a_list(pointer, owner))
         return no_object(owner, "already free (double free)");
     size_t bytes = elt_n_bytes(e);
     return (object_t){OBJECT_ELEMENT, owner, size_class_within(bytes), bytes, NULL};
@@ -88,10 +108,45 @@ object_t object_at(const void *pointer) {
     return element_at(pointer, owner);
 }
 
+/* ---- Reports ---- */
+
+/* The object that `pointer` points to or into, live or just freed; NULL if there is none. */
+static const void *object_around(const void *pointer, owner_id_t owner, size_t *bytes) {
+    if (owner == OWNER_LARGE)
+        return large_around(pointer, bytes);
+    if (owner == OWNER_NONE || owner > OWNER_HEAP_MAX)
+        return NULL;
+    region_t *region = region_of(pointer);
+    unsigned tile_class = region_tile_class(region, pointer);
+    if (tile_class < N_SMALL_CLASSES) {
+        uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
+        *bytes = size_class_bytes(tile_class);
+        offset -= offset % (uint32_t)*bytes;
+        bool is_carved = run_has_carved(&region->runs[region_tile(pointer)], offset);
+        return is_carved ? (const char *)run_start(pointer) + offset : NULL;
+    }
+    if (pointer < region_vector(region))
+        return NULL;
+    const mheap_elt_t *e = mheap_elt_around(region_mheap(region), region_uoffset(region, pointer));
+    *bytes = e ? elt_n_bytes(e) : 0;
+    return e ? (const char *)e + MHEAP_TAG_BYTES : NULL;
+}
+
 void misuse(const char *function, const void *pointer, const char *what) {
+    size_t bytes = 0;
+    owner_id_t owner = owner_of(pointer);
+    const void *start = object_around(pointer, owner, &bytes);
+    if (start && start != pointer) /* what the bytes before it look like does not matter then */
+        what = "inside an object, not its start";
     line_t line = {.n_bytes = 0};
     line_misuse(&line, function, pointer, what);
-    line_write(&line, STDERR_FILENO);
+    if (start)
+        line_object(&line, pointer, start, bytes, owner == OWNER_LARGE ? 0 : owner);
+    line_report(&line);
     if (options.abort)
         fatal_abort();
+}
+
+void block_is_damaged(const block_t *block, const char *function) {
+    misuse(function, block, "a free block was written to (write after free)");
 }

@@ -26,7 +26,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "fatal.h"
 #include "lock.h"
 #include "owner.h"
 #include "region.h"
@@ -102,12 +101,15 @@ typedef struct thread_heap {
     pthread_mutex_t alive;
 } thread_heap_t;
 
-/* The block behind a free one.  Aborts if the link was written to; `function` is for the message.
- */
+/* Reports that a free block was written to; returns only with the option abort off. */
+__attribute__((cold)) void block_is_damaged(const block_t *block, const char *function);
+
+/* The block behind a free one.  If the link was written to it says so, and then (object.c) aborts
+ * or gives the rest of the list up.  `function` is for the message. */
 static inline block_t *block_next(const block_t *block, uintptr_t key, const char *function) {
     uintptr_t next = block_decode(block, key);
     if (__builtin_expect(!block_link_is_plausible(next), 0))
-        fatal(function, block, "a free block was written to (write after free)");
+        return block_is_damaged(block, function), NULL;
     return (block_t *)next;
 }
 

@@ -21,7 +21,7 @@ static const mheap_elt_t *elt_holding(const mheap_t *h, uint64_t uoffset) {
     return NULL;
 }
 
-static const char *reason(const mheap_t *h, mheap_uoffset_t uoffset) {
+const char *mheap_reason(const mheap_t *h, mheap_uoffset_t uoffset) {
     if (uoffset % MHEAP_WORD_BYTES || uoffset < MHEAP_FIRST_UOFFSET)
         return "not the start of an object";
     if (uoffset >= h->len)
@@ -42,6 +42,22 @@ static const char *reason(const mheap_t *h, mheap_uoffset_t uoffset) {
     return "boundary tag behind the object is damaged (overflow?)";
 }
 
+const mheap_elt_t *mheap_elt_around(const mheap_t *h, mheap_uoffset_t uoffset) {
+    const mheap_elt_t *holder = elt_holding(h, uoffset);
+    /* A tag that coalescing swallowed still says how long its object was. */
+    if ((!holder || holder->is_free) && uoffset_is_plausible(h, uoffset))
+        holder = elt_at(h, uoffset)->is_free ? elt_at(h, uoffset) : NULL;
+    bool fits = holder && holder->n_user_data &&
+                elt_uoffset(h, holder) + elt_n_bytes(holder) + MHEAP_TAG_BYTES <= h->len;
+    return fits ? holder : NULL;
+}
+
 void mheap_blame(const mheap_t *h, mheap_uoffset_t uoffset, const char *function) {
-    fatal(function, (const char *)(h + 1) + uoffset, reason(h, uoffset));
+    const char *pointer = (const char *)(h + 1) + uoffset;
+    const mheap_elt_t *e = mheap_elt_around(h, uoffset);
+    line_t line = {.n_bytes = 0};
+    line_misuse(&line, function, pointer, mheap_reason(h, uoffset));
+    if (e)
+        line_object(&line, pointer, (const char *)e + MHEAP_TAG_BYTES, elt_n_bytes(e), 0);
+    fatal_line(&line);
 }

@@ -2,7 +2,11 @@
 #include "fatal.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 void line_text(line_t *line, const char *text) {
@@ -46,6 +50,32 @@ void line_write(line_t *line, int file_descriptor) {
     errno = saved_errno;
 }
 
+/* Is there room for a line, at once or within a while?  A line is less than PIPE_BUF bytes, so what
+ * poll promises for a pipe is enough. */
+static bool is_writable(int file_descriptor) {
+    struct pollfd request = {.fd = file_descriptor, .events = POLLOUT};
+    return poll(&request, 1, REPORT_WAIT_MS) == 1;
+}
+
+void line_report(line_t *line) {
+    int saved_errno = errno, cancel_state;
+    sigset_t all, sigpipe, mask, pending;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    sigemptyset(&sigpipe);
+    sigaddset(&sigpipe, SIGPIPE);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &mask);
+    sigpending(&pending);
+    if (is_writable(STDERR_FILENO))
+        line_write(line, STDERR_FILENO);
+    if (!sigismember(&pending, SIGPIPE)) /* then it is ours, if there is one */
+        sigtimedwait(&sigpipe, NULL, &(struct timespec){0});
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    pthread_setcancelstate(cancel_state, NULL);
+    line->n_bytes = 0;
+    errno = saved_errno;
+}
+
 static __thread bool is_aborting;
 
 bool fatal_is_aborting(void) {
@@ -58,7 +88,7 @@ void fatal_abort(void) {
 }
 
 void fatal_line(line_t *line) {
-    line_write(line, STDERR_FILENO);
+    line_report(line);
     fatal_abort();
 }
 
@@ -69,6 +99,25 @@ void line_misuse(line_t *line, const char *function, const void *pointer, const 
     line_pointer(line, pointer);
     line_text(line, "): ");
     line_text(line, what);
+}
+
+void line_object(line_t *line, const void *pointer, const void *start, size_t n_bytes,
+                 unsigned heap_id) {
+    line_text(line, "; ");
+    if (pointer != start) {
+        line_decimal(line, (uintptr_t)pointer - (uintptr_t)start);
+        line_text(line, " bytes into ");
+    }
+    line_decimal(line, n_bytes);
+    if (pointer != start) {
+        line_text(line, " at ");
+        line_pointer(line, start);
+    } else
+        line_text(line, " bytes");
+    if (heap_id) {
+        line_text(line, ", heap ");
+        line_decimal(line, heap_id);
+    }
 }
 
 void fatal(const char *function, const void *pointer, const char *what) {

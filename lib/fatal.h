@@ -26,8 +26,18 @@ void line_decimal(line_t *line, uint64_t number);
 void line_pointer(line_t *line, const void *pointer);
 void line_write(line_t *line, int file_descriptor); /* ends the line, writes it, empties it */
 
+/* Ends the line and writes it to standard error, whatever that is: a closed one, a pipe that nobody
+ * reads (given up after REPORT_WAIT_MS) or has closed (no SIGPIPE).  No cancellation point. */
+void line_report(line_t *line);
+#define REPORT_WAIT_MS 1000
+
 /* The line of a caller's mistake: "libmheap: function(pointer): what". */
 void line_misuse(line_t *line, const char *function, const void *pointer, const char *what);
+
+/* Adds which object that is about: "; 48 bytes into 112 at 0x..., heap 3", or "; 112 bytes" for
+ * one that starts at the pointer.  heap_id 0: none to be named. */
+void line_object(line_t *line, const void *pointer, const void *start, size_t n_bytes,
+                 unsigned heap_id);
 
 /* Writes "libmheap: function(pointer): what" to standard error and aborts. */
 __attribute__((noreturn)) void fatal(const char *function, const void *pointer, const char *what);

@@ -89,17 +89,30 @@ static inline void mheap_purge_if_due(mheap_t *h) {
 
 /* ---- Between the files of the core ---- */
 
+/* What is wrong with a uoffset that mheap_is_live refuses, in words.  O(objects). */
+const char *mheap_reason(const mheap_t *h, mheap_uoffset_t uoffset);
+
+/* The live element that holds the byte at uoffset (or what was one: a free element's tag), NULL if
+ * that cannot be told.  Believes no tag further than that it stays inside the heap, and needs no
+ * lock to be safe.  O(objects). */
+const mheap_elt_t *mheap_elt_around(const mheap_t *h, mheap_uoffset_t uoffset);
+
 /* Say in one line what is wrong with a uoffset that mheap_checked_elt refuses.  O(objects). */
 __attribute__((noreturn, cold)) void mheap_blame(const mheap_t *h, mheap_uoffset_t uoffset,
                                                  const char *function);
 
+/* Is it the uoffset of a live object whose tags agree with its neighbours'? */
+static inline bool mheap_is_live(const mheap_t *h, mheap_uoffset_t uoffset) {
+    const mheap_elt_t *e = elt_at(h, uoffset);
+    return uoffset_is_plausible(h, uoffset) && elt_is_in_use(e) && elt_is_sound(h, e);
+}
+
 /* The tags of an object that a user names, checked; `function` is for the message. */
 static inline mheap_elt_t *mheap_checked_elt(const mheap_t *h, mheap_uoffset_t uoffset,
                                              const char *function) {
-    mheap_elt_t *e = elt_at(h, uoffset);
-    if (!uoffset_is_plausible(h, uoffset) || !elt_is_in_use(e) || !elt_is_sound(h, e))
+    if (!mheap_is_live(h, uoffset))
         mheap_blame(h, uoffset, function);
-    return e;
+    return elt_at(h, uoffset);
 }
 
 /* Turn an element that is on no list, whose old size and state are in the tags, into free space. */

@@ -25,7 +25,7 @@
 #define RUN_BYTES       (TILE_BYTES - 8u) /* the last eight bytes are the next element's tag */
 
 typedef struct run {
-    block_t *free, *tail;  /* blocks that came back; tail is valid if n_free > 0 */
+    block_t *free, *tail;  /* blocks that came back; tail is NULL if n_free is 0 */
     uint32_t next, prev;   /* in the heap's list of partial runs, tile numbers, 0 ends */
     uint16_t n_free;       /* blocks on the list */
     uint16_t n_carved;     /* blocks carved so far */
@@ -60,6 +60,24 @@ static inline bool run_has_uncarved(const run_t *run) {
 
 static inline bool run_has_blocks(const run_t *run) {
     return run->n_free > 0 || run_has_uncarved(run);
+}
+
+/* Was the block at this offset, a multiple of the block size, ever carved?  Relaxed, for those
+ * without the lock: n_carved only grows while a block is live. */
+static inline bool run_has_carved(const run_t *run, uint32_t offset) {
+    uint32_t index = (uint32_t)((uint64_t)offset * run_reciprocal[run->size_class] >> 32);
+    return index < __atomic_load_n(&run->n_carved, __ATOMIC_RELAXED);
+}
+
+/*
+ * Can `block` come back?  Not if it was never carved, and not if it is back already.  That happens
+ * when a block was freed, written to and freed again: its list then leads in a circle, and at the
+ * second visit of the block its link, new since the first, leads down the run's own list, past
+ * every block to the tail.
+ */
+static inline bool run_misses(const run_t *run, const block_t *block) {
+    return run->n_free < run->n_carved && block != run->tail &&
+           run_has_carved(run, (uint32_t)((uintptr_t)block & (TILE_BYTES - 1)));
 }
 
 /* Take `block` back. */

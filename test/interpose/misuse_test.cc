@@ -1,94 +1,24 @@
 // SPDX-License-Identifier: MIT
 // Misuse that the default build catches: one line on standard error that names the function, the
 // pointer and what is wrong, then abort; never silent damage.  Each case runs in a forked child.
-#include "support.h"
+#include "misuse.h"
 
-#include <malloc.h>
 #include <pthread.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <regex>
 #include <thread>
 
 using namespace interpose;
 
 namespace {
 
-// A misuse reported by "libmheap: FUNCTION(0xPOINTER): what is wrong".
-testing::AssertionResult is_reported(const Outcome &outcome, const std::string &function,
-                                     const std::string &pointer) {
-    std::regex line("libmheap: " + function + "\\(" + pointer + "\\): [^\n]{8,}\n");
-    if (outcome.signal != SIGABRT)
-        return testing::AssertionFailure() << "not aborted: " << outcome;
-    if (!std::regex_match(outcome.err, line))
-        return testing::AssertionFailure()
-               << "not the line expected for " << function << "(" << pointer << "): " << outcome;
-    return testing::AssertionSuccess();
-}
-
-std::string hex(const void *pointer) {
-    char text[32];
-    snprintf(text, sizeof text, "0x%lx", reinterpret_cast<unsigned long>(pointer));
-    return text;
-}
-
-const char *const kAnyFunction = "[a-z_ ]+";
-const char *const kAnyPointer = "0x[0-9a-f]+";
-
-// The calls that take a pointer, each with the name that its report bears.
-struct Call {
-    const char *name;
-    void (*call)(void *pointer);
-};
-const Call kCalls[] = {
-    {"free", [](void *pointer) { free(opaque(pointer)); }},
-    {"realloc", [](void *pointer) { opaque(realloc(opaque(pointer), 10000)); }},
-    {"malloc_usable_size", [](void *pointer) { opaque(malloc_usable_size(opaque(pointer))); }},
-};
-
-// Every call of the three is caught when given `pointer`, after `before` has been done.
-template <class Before> void expect_all_caught(void *pointer, Before before) {
-    for (const Call &row : kCalls) {
-        Outcome outcome = run_in_child([&] {
-            before();
-            row.call(pointer);
-        });
-        EXPECT_TRUE(is_reported(outcome, row.name, hex(pointer)));
-    }
-}
-
-void expect_all_caught(void *pointer) {
-    expect_all_caught(pointer, [] {});
-}
-
 void on_another_thread(const std::function<void()> &body) {
     std::thread(body).join();
 }
 
-class Misuse : public testing::TestWithParam<size_t> {
-  protected:
-    void SetUp() override {
-        SKIP_UNDER_STAND_IN("libmheap's line");
-        for (void *&object : objects_) { // neighbours on both sides
-            object = malloc(GetParam());
-            fill_pattern(object, GetParam(), 1);
-        }
-        object_ = objects_[kObjects / 2];
-    }
-    void TearDown() override {
-        for (void *object : objects_)
-            free(object);
-    }
-
-    static constexpr size_t kObjects = 40;
-    void *objects_[kObjects] = {};
-    void *object_ = nullptr; // the one in the middle, that a test abuses
-};
+class Misuse : public MisuseOfSize {};
 
 // 24 bytes: a run or a small element; 5000: an element; 3 MiB: page-granular.
 INSTANTIATE_TEST_SUITE_P(Sizes, Misuse, testing::Values(24, 5000, 3 * MiB),
@@ -277,60 +207,6 @@ TEST_P(Misuse, InteriorOfAnAlignedObject) {
     expect_all_caught(object + 16);
     expect_all_caught(object - 16);
     free(object);
-}
-
-// ---- Overwritten ----------------------------------------------------------------------------
-
-// Past the end of a medium object lies its neighbour's boundary tag.
-TEST(MisuseOverflow, PastAMediumObjectIsNoticedAtTheLatestByItsNeighboursFree) {
-    SKIP_UNDER_STAND_IN("libmheap's line");
-    char *objects[20];
-    for (char *&object : objects)
-        object = static_cast<char *>(malloc(5000));
-    size_t usable = malloc_usable_size(objects[10]);
-    for (size_t n_bytes = 1; n_bytes <= 64; n_bytes += n_bytes < 16 ? 1 : 8) {
-        Outcome outcome = run_in_child([&] {
-            for (size_t i = 0; i < n_bytes; i++)
-                objects[10][usable + i] ^= 0xFF; // surely another value than before
-            free(objects[10]);
-            free(objects[11]);
-            free(objects[9]);
-        });
-        EXPECT_TRUE(is_reported(outcome, kAnyFunction, kAnyPointer)) << n_bytes << " bytes";
-    }
-    for (char *object : objects)
-        free(object);
-}
-
-// Whatever is written into a free object cannot steer malloc: it is noticed when the place is
-// taken again.  The write hits the first 8 bytes, where a link may be.
-class MisuseAfterFree : public Misuse {};
-INSTANTIATE_TEST_SUITE_P(Sizes, MisuseAfterFree, testing::Values(24, 200, 1000, 5000),
-                         [](const auto &info) { return std::to_string(info.param); });
-
-TEST_P(MisuseAfterFree, WriteIsNoticedWhenTaken) {
-    const uint64_t kValues[] = {0x4141414141414141, ~uint64_t{0}, 1,
-                                reinterpret_cast<uint64_t>(&kValues),
-                                reinterpret_cast<uint64_t>(objects_[0])};
-    for (uint64_t value : kValues) {
-        Outcome outcome = run_in_child([&] {
-            free(object_);
-            memcpy(opaque(object_), &value, sizeof value);
-            for (int i = 0; i < 1000; i++)
-                opaque(malloc(GetParam()));
-        });
-        EXPECT_TRUE(is_reported(outcome, kAnyFunction, kAnyPointer)) << value;
-    }
-}
-
-TEST_P(MisuseAfterFree, OneByteIsNoticedWhenTaken) {
-    Outcome outcome = run_in_child([&] {
-        free(object_);
-        static_cast<unsigned char *>(opaque(object_))[0] ^= 0x55;
-        for (int i = 0; i < 1000; i++)
-            opaque(malloc(GetParam()));
-    });
-    EXPECT_TRUE(is_reported(outcome, kAnyFunction, kAnyPointer));
 }
 
 // ---- Not ours at all ------------------------------------------------------------------------

@@ -111,15 +111,15 @@ TEST_F(Options, ValidateIsSilentWhenAllIsWell) {
 // By default an overwritten tag is found when a neighbour is freed; with validate, by any next
 // call.
 TEST_F(Options, ValidateFindsDamageAtTheNextCall) {
-    Outcome outcome = run_program({{"misuses", "overflow"}, {"MHEAP_CONF=validate:true"}, {}});
+    Outcome outcome = run_program({{"misuses", "overflow-only"}, {"MHEAP_CONF=validate:true"}, {}});
     EXPECT_EQ(outcome.signal, SIGABRT) << outcome;
     EXPECT_TRUE(std::regex_match(outcome.err, std::regex("libmheap: [^\n]+\n"))) << outcome;
-    Outcome by_default = run_program({{"misuses", "overflow"}, {"MHEAP_CONF="}, {}});
+    Outcome by_default = run_program({{"misuses", "overflow-only"}, {"MHEAP_CONF="}, {}});
     EXPECT_TRUE(by_default.succeeded()) << by_default;
 }
 
 TEST_F(Options, AbortFalseReportsAndGoesOn) {
-    for (const char *what : {"double_free", "interior", "stack"}) {
+    for (const char *what : {"twice-small", "inside-medium", "foreign-stack"}) {
         Outcome outcome = run("abort:false", {"misuses", what});
         EXPECT_TRUE(
             std::regex_match(outcome.err, std::regex("libmheap: free\\(0x[0-9a-f]+\\): [^\n]+\n")))

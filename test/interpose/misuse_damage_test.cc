@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+// Damage that shows later: boundary tags that were overrun, free objects that were written to, and
+// what should not be on a list at all, found when the list goes home.
+#include "misuse.h"
+
+#include <pthread.h>
+
+#include <cstring>
+
+using namespace interpose;
+
+// ---- Overwritten ----------------------------------------------------------------------------
+
+// Past the end of a medium object lies its neighbour's boundary tag.
+TEST(MisuseOverflow, PastAMediumObjectIsNoticedAtTheLatestByItsNeighboursFree) {
+    SKIP_UNDER_STAND_IN("libmheap's line");
+    char *objects[20];
+    for (char *&object : objects)
+        object = static_cast<char *>(malloc(5000));
+    size_t usable = malloc_usable_size(objects[10]);
+    for (size_t n_bytes = 1; n_bytes <= 64; n_bytes += n_bytes < 16 ? 1 : 8) {
+        Outcome outcome = run_in_child([&] {
+            for (size_t i = 0; i < n_bytes; i++)
+                objects[10][usable + i] ^= 0xFF; // surely another value than before
+            free(objects[10]);
+            free(objects[11]);
+            free(objects[9]);
+        });
+        EXPECT_TRUE(is_reported(outcome, kAnyFunction, kAnyPointer)) << n_bytes << " bytes";
+    }
+    for (char *object : objects)
+        free(object);
+}
+
+// ---- Written to after free ------------------------------------------------------------------
+
+// Whatever is written into a free object cannot steer malloc: it is noticed when the place is
+// taken again, if it hits the first 8 bytes, where the link is.  One damage in 65,536 decodes to
+// something plausible by chance, which depends on the object's address: so a second object may be
+// damaged in the same way, and then again.
+class MisuseAfterFree : public MisuseOfSize {
+  protected:
+    void expect_noticed(const std::function<void(unsigned char *link)> &damage) {
+        Outcome outcome;
+        for (size_t i : {20, 35}) { // the first ones of a size may be kept in another way
+            outcome = run_in_child([&] {
+                free(objects_[i - 2]);
+                free(objects_[i]);
+                damage(static_cast<unsigned char *>(opaque(objects_[i])));
+                for (int n = 0; n < 1000; n++)
+                    opaque(malloc(GetParam()));
+            });
+            if (is_reported(outcome, "malloc", hex(objects_[i])))
+                return;
+        }
+        ADD_FAILURE() << "not noticed: " << outcome;
+    }
+};
+INSTANTIATE_TEST_SUITE_P(Sizes, MisuseAfterFree, testing::Values(24, 200, 1000, 5000),
+                         [](const auto &info) { return std::to_string(info.param); });
+
+TEST_P(MisuseAfterFree, AWordIsNoticedWhenTaken) {
+    const uint64_t kValues[] = {0,
+                                0x4141414141414141,
+                                ~uint64_t{0},
+                                1,
+                                reinterpret_cast<uint64_t>(&kValues),
+                                reinterpret_cast<uint64_t>(objects_[0])};
+    for (uint64_t value : kValues)
+        expect_noticed([&](unsigned char *link) { memcpy(link, &value, sizeof value); });
+}
+
+TEST_P(MisuseAfterFree, EachBitIsNoticedWhenTaken) {
+    for (int i = 0; i < 64; i++)
+        expect_noticed([&](unsigned char *link) { link[i / 8] ^= 1 << i % 8; });
+}
+
+// Another free object's link, which is a good one there, is none here.
+TEST_P(MisuseAfterFree, ACopiedLinkIsNoticedWhenTaken) {
+    expect_noticed([&](unsigned char *link) {
+        for (int i = 30; i < 33; i++)
+            free(objects_[i]);
+        memcpy(link, opaque(objects_[31]), 8);
+        for (int i = 32; i >= 30; i--) // these are taken first, and are in order
+            require(malloc(GetParam()) == objects_[i], "last in, first out");
+    });
+}
+
+// A live object may hold any word: none is taken for a link, or for a damaged one.
+TEST_P(MisuseAfterFree, NoContentsOfALiveObjectAreMisuse) {
+    Outcome outcome = run_in_child([&] {
+        Random random(7);
+        for (int round = 0; round < 50000; round++) {
+            void *object = malloc(GetParam());
+            uint64_t value = random.next() >> random.below(64);
+            memcpy(object, &value, sizeof value);
+            free(object);
+        }
+    });
+    EXPECT_TRUE(outcome.succeeded()) << outcome;
+}
+
+// ---- On a list, but not by right ------------------------------------------------------------
+
+// Freed, written to, and freed again: the second free cannot know.  The list then holds the object
+// twice and has no end; whoever takes it home notices.
+TEST_P(MisuseAfterFree, FreedTwiceWithAWriteBetweenIsNoticedOnTheWayHome) {
+    Outcome outcome = run_in_child([&] {
+        for (int i = 20; i < 30; i++)
+            free(objects_[i]);
+        memset(opaque(objects_[25]), 0x41, 8);
+        free(opaque(objects_[25]));
+        malloc_trim(0);
+    });
+    EXPECT_TRUE(is_reported(outcome, "free", kAnyPointer));
+}
+
+// Where a block of a run might be, but none ever was: near the end of the newest one's 64 KiB.
+class MisuseNeverAllocated : public testing::Test {
+  protected:
+    static constexpr size_t kSize = 1024;
+    void *place_ = nullptr;
+    void SetUp() override {
+        SKIP_UNDER_STAND_IN("libmheap's line");
+        uintptr_t newest = 0;
+        for (int i = 0; i < 300; i++)
+            newest = reinterpret_cast<uintptr_t>(malloc(kSize));
+        place_ = reinterpret_cast<void *>((newest | 0xffff) + 1 - 2 * kSize);
+    }
+};
+
+TEST_F(MisuseNeverAllocated, ReallocAndUsableSizeKnow) {
+    for (const Call &row : kCalls) {
+        if (row.name == std::string("free"))
+            continue;
+        Outcome outcome = run_in_child([&] { row.call(place_); });
+        EXPECT_TRUE(is_reported(outcome, row.name, hex(place_)));
+    }
+}
+
+TEST_F(MisuseNeverAllocated, FreeIsNoticedOnTheWayHome) {
+    Outcome outcome = run_in_child([&] {
+        free(opaque(place_));
+        malloc_trim(0);
+    });
+    EXPECT_TRUE(is_reported(outcome, "free", hex(place_)));
+}
+
+// The rest of the 64 KiB that is too short for a block, where 1000-byte requests lie at multiples
+// of 1024 and 63 blocks fit.
+TEST_F(MisuseNeverAllocated, BehindTheLastBlockToo) {
+    void *place = static_cast<char *>(place_) + kSize;
+    Outcome outcome = run_in_child([&] {
+        free(opaque(place));
+        malloc_trim(0);
+    });
+    EXPECT_TRUE(is_reported(outcome, "free", hex(place)));
+}
+
+// By another thread it goes through the owner's inbox.
+TEST_F(MisuseNeverAllocated, FreeByAnotherThreadIsNoticedOnTheWayHome) {
+    Outcome outcome = run_in_child([&] {
+        pthread_t thread;
+        auto body = [](void *pointer) -> void * {
+            free(opaque(pointer));
+            return nullptr;
+        };
+        require(pthread_create(&thread, nullptr, body, place_) == 0, "the thread is there");
+        pthread_join(thread, nullptr);
+        require(pthread_create(&thread, nullptr, body, nullptr) == 0, "its heir is there");
+        pthread_join(thread, nullptr);
+        malloc_trim(0);
+        malloc_trim(0); // the first one took the inbox to this thread's list
+    });
+    EXPECT_TRUE(is_reported(outcome, "free", hex(place_)));
+}
