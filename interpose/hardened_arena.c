@@ -172,19 +172,52 @@ static char *next_slab_memory(slab_arena_t *arena) {
     return vm_commit(memory, (size_t)n_slabs << TILE_LOG2_BYTES) ? memory : NULL;
 }
 
-slab_t *arena_new_slab(slab_arena_t *arena, unsigned size_class) {
-    uint32_t slot_bytes = (uint32_t)size_class_bytes(size_class);
-    uint32_t n_slots = SLAB_BYTES / slot_bytes;
-    size_t bitmap_bytes = (n_slots + 63) / 64 * sizeof(uint64_t);
-    char *memory = next_slab_memory(arena);
-    slab_t *slab =
-        memory ? pool_take(arena, sizeof *slab + bitmap_bytes + n_slots * sizeof *slab->slots)
-               : NULL;
+/* ---- Slabs ---- */
+
+void arena_list_add(slab_arena_t *arena, slab_t *slab) {
+    slab_t **head = &arena->listed[slab->size_class];
+    slab->prev = NULL;
+    slab->next = *head;
+    if (*head)
+        (*head)->prev = slab;
+    *head = slab;
+    slab->is_listed = true;
+}
+
+void arena_list_remove(slab_arena_t *arena, slab_t *slab) {
+    if (slab->next)
+        slab->next->prev = slab->prev;
+    *(slab->prev ? &slab->prev->next : &arena->listed[slab->size_class]) = slab->next;
+    slab->is_listed = false;
+}
+
+/* There are no other addresses: those of a slab without an object or a page. */
+static char *reused_slab_memory(slab_arena_t *arena) {
+    slab_t *slab = arena->slabs;
+    while (slab && (!slab->memory || slab->n_open > 0))
+        slab = slab->other;
     if (!slab)
         return NULL;
-    arena->source.next_tile++;
-    slab->memory = memory;
-    slab->slots = (uint16_t *)((char *)slab->ready + bitmap_bytes);
+    char *memory = slab->memory;
+    arena_list_remove(arena, slab);
+    slab->memory = NULL;
+    slab->next = arena->spare[slab->size_class];
+    arena->spare[slab->size_class] = slab;
+    return memory;
+}
+
+static slab_t *new_metadata(slab_arena_t *arena, unsigned size_class) {
+    slab_t *slab = arena->spare[size_class];
+    if (slab) {
+        arena->spare[size_class] = slab->next;
+        return slab;
+    }
+    uint32_t slot_bytes = (uint32_t)size_class_bytes(size_class);
+    uint32_t n_slots = SLAB_BYTES / slot_bytes;
+    slab = pool_take(arena, sizeof *slab + 2 * n_slots * sizeof *slab->slots);
+    if (!slab)
+        return NULL;
+    slab->ready = slab->slots + n_slots;
     slab->slot_bytes = slot_bytes;
     slab->reciprocal = UINT32_MAX / slot_bytes + 1;
     slab->n_slots = (uint16_t)n_slots;
@@ -192,8 +225,29 @@ slab_t *arena_new_slab(slab_arena_t *arena, unsigned size_class) {
     slab->arena = (uint8_t)(arena - arenas);
     slab->other = arena->slabs;
     arena->slabs = slab;
-    atomic_store_explicit(&arena->source.map->slab[region_tile(memory)], slab,
-                          memory_order_release);
+    return slab;
+}
+
+static void set_slab(char *memory, slab_t *slab) {
+    struct slab_region *map = region_maps[(uintptr_t)memory >> REGION_LOG2_BYTES];
+    atomic_store_explicit(&map->slab[region_tile(memory)], slab, memory_order_release);
+}
+
+slab_t *arena_new_slab(slab_arena_t *arena, unsigned size_class) {
+    slab_t *slab = new_metadata(arena, size_class);
+    if (!slab)
+        return NULL;
+    slab->memory = next_slab_memory(arena);
+    if (slab->memory)
+        arena->source.next_tile++;
+    else
+        slab->memory = reused_slab_memory(arena);
+    if (!slab->memory) {
+        slab->next = arena->spare[size_class];
+        arena->spare[size_class] = slab;
+        return NULL;
+    }
+    set_slab(slab->memory, slab);
     return slab;
 }
 

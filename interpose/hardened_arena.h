@@ -36,6 +36,7 @@ typedef struct {
     slab_pool_t pool;
     slab_t *slabs;                  /* all, by `other` */
     slab_t *listed[N_SLAB_CLASSES]; /* see S5 */
+    slab_t *spare[N_SLAB_CLASSES];  /* metadata of slabs whose memory another class has now */
     held_t held[N_SLAB_CLASSES];
     uint64_t pool_bytes; /* metadata so far */
 } slab_arena_t;
@@ -43,6 +44,9 @@ typedef struct {
 /* The calling thread's.  The first call sets the process up (boot.h). */
 slab_arena_t *arena_self(void);
 slab_arena_t *arena_at(unsigned index); /* below N_SLAB_ARENAS */
+
+void arena_list_add(slab_arena_t *arena, slab_t *slab);
+void arena_list_remove(slab_arena_t *arena, slab_t *slab);
 
 /* A slab with no slot open, not listed; under the lock; NULL without memory. */
 slab_t *arena_new_slab(slab_arena_t *arena, unsigned size_class);

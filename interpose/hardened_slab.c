@@ -18,8 +18,6 @@
 
 #define PROBE_MAX_BYTES 512u
 
-#define WORD_BITS       64u
-
 static inline slot_state_t state_of(const slab_t *slab, unsigned slot) {
     return slab->slots[slot] & ((1u << SLOT_STATE_BITS) - 1);
 }
@@ -41,27 +39,8 @@ static inline unsigned slot_of(const slab_t *slab, const void *object) {
     return (unsigned)((uint64_t)((const char *)object - slab->memory) * slab->reciprocal >> 32);
 }
 
-/* ---- The class's list ---- */
-
 static inline bool has_room(const slab_t *slab) {
     return slab->n_ready > 0 || slab->n_open < slab->n_slots;
-}
-
-static void list_add(slab_arena_t *arena, slab_t *slab) {
-    slab_t **head = &arena->listed[slab->size_class];
-    slab->prev = NULL;
-    slab->next = *head;
-    if (*head)
-        (*head)->prev = slab;
-    *head = slab;
-    slab->is_listed = true;
-}
-
-static void list_remove(slab_arena_t *arena, slab_t *slab) {
-    if (slab->next)
-        slab->next->prev = slab->prev;
-    *(slab->prev ? &slab->prev->next : &arena->listed[slab->size_class]) = slab->next;
-    slab->is_listed = false;
 }
 
 /* ---- Taking a slot ---- */
@@ -71,8 +50,7 @@ static inline bool is_idle(const slab_t *slab) {
 }
 
 static void set_ready(slab_t *slab, unsigned slot) {
-    slab->ready[slot / WORD_BITS] |= (uint64_t)1 << slot % WORD_BITS;
-    slab->n_ready++;
+    slab->ready[slab->n_ready++] = (uint16_t)slot;
 }
 
 static void open_slots(slab_t *slab) {
@@ -85,25 +63,18 @@ static void open_slots(slab_t *slab) {
     }
 }
 
-/* A ready slot, each about as likely as the others. */
+/* A ready slot, each as likely as the others. */
 static unsigned take_ready(slab_t *slab, hardened_random_t *random) {
-    unsigned start = random_below(random, slab->n_open), n_words = (slab->n_open + 63u) / WORD_BITS;
-    unsigned word = start / WORD_BITS;
-    uint64_t bits = slab->ready[word] & ~(uint64_t)0 << start % WORD_BITS;
-    while (!bits) { /* there is one: at the latest in the first word's lower part */
-        word = word + 1 < n_words ? word + 1 : 0;
-        bits = slab->ready[word];
-    }
-    unsigned slot = word * WORD_BITS + (unsigned)__builtin_ctzll(bits);
-    slab->ready[word] &= ~((uint64_t)1 << slot % WORD_BITS);
-    slab->n_ready--;
+    uint16_t *taken = &slab->ready[random_below(random, slab->n_ready)];
+    unsigned slot = *taken;
+    *taken = slab->ready[--slab->n_ready];
     return slot;
 }
 
 static slab_t *slab_with_room(slab_arena_t *arena, unsigned size_class) {
     slab_t *slab = arena->listed[size_class];
     if (!slab && (slab = arena_new_slab(arena, size_class)))
-        list_add(arena, slab);
+        arena_list_add(arena, slab);
     return slab;
 }
 
@@ -129,7 +100,7 @@ static void *alloc_locked(slab_arena_t *arena, size_t bytes, unsigned size_class
     open_slots(slab);
     unsigned slot = take_ready(slab, &arena->random);
     if (!has_room(slab))
-        list_remove(arena, slab);
+        arena_list_remove(arena, slab);
     char *object = slot_at(slab, slot);
     require_untouched(object, slab->slot_bytes);
     probe_held(&arena->held[size_class], slab->slot_bytes);
@@ -140,12 +111,26 @@ static void *alloc_locked(slab_arena_t *arena, size_t bytes, unsigned size_class
     return object;
 }
 
-void *slab_alloc(size_t bytes, size_t slot_bytes, hardened_kind_t kind) {
-    slab_arena_t *arena = arena_self();
+static void *alloc_from(slab_arena_t *arena, size_t bytes, size_t slot_bytes,
+                        hardened_kind_t kind) {
     hardened_lock(&arena->lock);
     void *object = alloc_locked(arena, bytes, size_class_of(slot_bytes), kind);
     hardened_unlock(&arena->lock);
     return object;
+}
+
+/* When the system has no more: out of what other threads' arenas have free. */
+static void *alloc_from_others(size_t bytes, size_t slot_bytes, hardened_kind_t kind) {
+    void *object = NULL;
+    for (unsigned i = 0; !object && i < N_SLAB_ARENAS; i++)
+        object = alloc_from(arena_at(i), bytes, slot_bytes, kind);
+    return object;
+}
+
+void *slab_alloc(size_t bytes, size_t slot_bytes, hardened_kind_t kind) {
+    void *object = alloc_from(arena_self(), bytes, slot_bytes, kind);
+    return __builtin_expect(object != NULL, 1) ? object
+                                               : alloc_from_others(bytes, slot_bytes, kind);
 }
 
 /* ---- What a pointer is ---- */
@@ -201,7 +186,6 @@ static size_t purge(slab_arena_t *arena, slab_t *slab) {
     if (!vm_purge(slab->memory, SLAB_BYTES))
         return 0;
     size_t bytes = (size_t)slab->n_open * slab->slot_bytes;
-    memset(slab->ready, 0, (size_t)((char *)slab->slots - (char *)slab->ready));
     slab->n_open = slab->n_ready = 0;
     arena->n_idle--;
     return bytes;
@@ -215,7 +199,7 @@ static void release(slab_arena_t *arena, void *object) {
     slab->n_held--;
     set_ready(slab, slot);
     if (!slab->is_listed)
-        list_add(arena, slab);
+        arena_list_add(arena, slab);
     if (is_idle(slab) && ++arena->n_idle > MAX_IDLE_SLABS)
         purge(arena, slab);
 }
@@ -320,7 +304,8 @@ static void add_arena(void *stats_arg, slab_arena_t *arena) {
     stats->accessible_bytes += arena->pool_bytes;
     stats->overhead_bytes += arena->pool_bytes;
     for (const slab_t *slab = arena->slabs; slab; slab = slab->other)
-        add_slab(stats, slab);
+        if (slab->memory)
+            add_slab(stats, slab);
 }
 
 void slab_stats(stats_t *stats) {
@@ -331,10 +316,7 @@ void slab_stats(stats_t *stats) {
 
 static const char *check_slot(const slab_t *slab, unsigned slot) {
     const char *object = slot_at(slab, slot);
-    bool is_ready = slab->ready[slot / WORD_BITS] >> slot % WORD_BITS & 1;
     size_t slack_bytes = slack_of(slab, slot), bytes = slab->slot_bytes - slack_bytes;
-    if (is_ready != (slot < slab->n_open && state_of(slab, slot) == SLOT_FREE))
-        return "S2: the bitmap of ready slots is wrong";
     if (slot >= slab->n_open)
         return state_of(slab, slot) == SLOT_FREE ? NULL : "S1: a slot is in use that is not open";
     if (state_of(slab, slot) != SLOT_LIVE)
@@ -345,19 +327,37 @@ static const char *check_slot(const slab_t *slab, unsigned slot) {
     return NULL;
 }
 
+/* The sum of their numbers tells, with S1, whether they are the FREE slots. */
+static bool ready_is_sound(const slab_t *slab, uint64_t sum_of_free) {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < slab->n_ready; i++) {
+        unsigned slot = slab->ready[i];
+        if (slot >= slab->n_open || state_of(slab, slot) != SLOT_FREE)
+            return false;
+        sum += slot;
+    }
+    return sum == sum_of_free;
+}
+
 static const char *check_slab(const slab_t *slab, const void **where) {
     unsigned n[SLOT_HELD + 1] = {0};
+    uint64_t sum_of_free = 0;
     for (unsigned slot = 0; slot < slab->n_slots; slot++) {
         *where = slot_at(slab, slot);
         const char *what = check_slot(slab, slot);
         if (what)
             return what;
-        n[state_of(slab, slot)] += slot < slab->n_open;
+        if (slot >= slab->n_open)
+            continue;
+        n[state_of(slab, slot)]++;
+        sum_of_free += state_of(slab, slot) == SLOT_FREE ? slot : 0;
     }
     *where = slab->memory;
     if (n[SLOT_FREE] != slab->n_ready || n[SLOT_LIVE] != slab->n_live ||
         n[SLOT_HELD] != slab->n_held)
         return "S1: a slab's counts are wrong";
+    if (!ready_is_sound(slab, sum_of_free))
+        return "S2: the list of ready slots is wrong";
     if (slab->is_listed != has_room(slab))
         return "S5: a slab is wrongly on, or not on, its class's list";
     return NULL;
@@ -366,7 +366,8 @@ static const char *check_slab(const slab_t *slab, const void **where) {
 static void check_arena(void *violation_arg, slab_arena_t *arena) {
     violation_t *violation = violation_arg;
     for (const slab_t *slab = arena->slabs; slab && !violation->what; slab = slab->other)
-        violation->what = check_slab(slab, &violation->where);
+        if (slab->memory)
+            violation->what = check_slab(slab, &violation->where);
 }
 
 bool slab_check(violation_t *violation) {

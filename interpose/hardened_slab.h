@@ -11,13 +11,14 @@
  * group is two kernel mappings.  All that describes a slab lies in memory of its own (slab_t),
  * between guards, too: no pointer, size or link is within a program's objects or next to them.
  *
- * A slot is FREE and all zero, LIVE, or HELD: freed, zeroed, in the quarantine.  A slab belongs to
- * an arena and a size class for ever; its free pages go back to the system, its addresses do not.
+ * A slot is FREE and all zero, LIVE, or HELD: freed, zeroed, in the quarantine.  The free
+ * pages of a slab go back to the system, its addresses stay its arena's and, while there are others
+ * to be had, its size class's: an object of another size does not get them.
  *
  * Invariants (slab_check has a line for each):
  *
  *  S1  n_open == n_ready + n_live + n_held <= n_slots; the counts are those of slots[]
- *  S2  ready has a bit for exactly the FREE slots among the first n_open
+ *  S2  ready[] names each FREE slot among the first n_open once
  *  S3  a LIVE slot's canary is whole
  *  S4  a FREE or HELD slot is all zero
  *  S5  exactly the slabs with a ready slot, or one not yet open, are on their class's list
@@ -47,15 +48,15 @@ typedef enum { SLOT_FREE, SLOT_LIVE, SLOT_HELD } slot_state_t;
 _Static_assert(SLAB_MAX_BYTES <= 1u << (16 - SLOT_STATE_BITS), "slots[] holds any slack");
 
 typedef struct slab {
-    char *memory;
+    char *memory;             /* NULL: another class has it now */
     struct slab *next, *prev; /* in the class's list (S5) */
     struct slab *other;       /* the arena's next slab */
-    uint16_t *slots;          /* a state and slack for each slot */
+    uint16_t *ready;          /* n_ready of them: slots to be handed out, in any order */
     uint32_t slot_bytes, reciprocal;
     uint16_t n_slots, n_open, n_ready, n_live, n_held;
     uint8_t size_class, arena;
     bool is_listed;
-    uint64_t ready[]; /* a bit for each slot */
+    uint16_t slots[]; /* a state and slack for each slot */
 } slab_t;
 
 /* Where a pointer lies, any value whatever; NULL: in no slab. */
