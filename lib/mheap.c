@@ -43,6 +43,8 @@ void mheap_set_len(mheap_t *h, uint64_t len) {
     __atomic_store_n(&h->len, len, __ATOMIC_RELAXED);
     if (h->never_used_off < len)
         h->never_used_off = len;
+    if (h->tail_dirty_bytes > h->never_used_off - len)
+        h->tail_dirty_bytes = h->never_used_off - len;
 }
 
 bool mheap_make_accessible(mheap_t *h, uint64_t len) {
@@ -208,7 +210,7 @@ mheap_uoffset_t mheap_get_extend(mheap_t *h, size_t n_bytes, size_t align, size_
     mheap_elt_t *e = elt_at(h, h->len); /* the end mark becomes the gap, or the object */
     if (gap) {
         elt_set(e, gap / MHEAP_WORD_BYTES - 1, true);
-        bin_push(h, e, h->never_used_off - h->len);
+        bin_push(h, e, h->tail_dirty_bytes);
         e = elt_next(e);
     }
     elt_set(e, n_words, false);
@@ -246,6 +248,7 @@ void mheap_release_elt(mheap_t *h, mheap_elt_t *e) {
     }
     uint64_t uoffset = elt_uoffset(h, e);
     if (uoffset + (n_words + 1) * MHEAP_WORD_BYTES == h->len) {
+        h->tail_dirty_bytes += dirty_bytes + 2 * MHEAP_TAG_BYTES; /* its own, and the end mark */
         mheap_set_len(h, uoffset);
         return;
     }

@@ -55,12 +55,12 @@ static inline uint64_t mheap_tail_room(const mheap_t *h) {
 
 /* Bytes that mheap_purge could give back, about: in free elements, and behind the vector. */
 static inline uint64_t mheap_dirty_bytes(const mheap_t *h) {
-    return h->free_dirty_bytes + (h->never_used_off - h->len);
+    return h->free_dirty_bytes + h->tail_dirty_bytes;
 }
 
 /* Bytes of the vector that may be resident: all that was ever used, but for what was given back. */
 static inline uint64_t mheap_resident_bytes(const mheap_t *h) {
-    return h->never_used_off - h->free_clean_bytes;
+    return h->len - h->free_clean_bytes + h->tail_dirty_bytes;
 }
 
 /*

@@ -60,7 +60,8 @@
  *      non_empty_cache_heads is set if and only if list b is not empty
  *      (without MHEAP_FLAG_SMALL_OBJECT_CACHE only: it is not free, and the cache is empty)
  *  M11 free_dirty_bytes == sum of n_dirty over the free elements that keep one, and none keeps more
- *      than its size; free_clean_bytes == sum of the rest of their sizes
+ *      than its size; free_clean_bytes == sum of the rest of their sizes;
+ *      tail_dirty_bytes <= never_used_off - len
  */
 #ifndef MHEAP_LAYOUT_H
 #define MHEAP_LAYOUT_H
@@ -176,6 +177,7 @@ typedef struct mheap {
                                         been purged since: zero if it came zeroed; >= len */
     uint64_t free_dirty_bytes;       /* M11 */
     uint64_t free_clean_bytes;       /* M11 */
+    uint64_t tail_dirty_bytes;       /* of those from len to never_used_off, that may be resident */
     uint64_t kept_dirty_bytes;       /* dirty bytes that the last purge could not give back */
     uint64_t non_empty_cache_heads;  /* bitmap of cache lists that are not empty */
     uint64_t n_cached;               /* objects in the small-object cache */

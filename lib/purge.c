@@ -42,13 +42,17 @@ static size_t purge_tail(mheap_t *h) {
     if (end > v + h->accessible_len)
         end = v + h->accessible_len;
     pages_t pages = whole_pages(v + h->len, end);
-    if (used_end < pages.start + vm_page_bytes() || !pages.n_bytes)
+    if (used_end < pages.start + vm_page_bytes() || !pages.n_bytes || !h->tail_dirty_bytes)
         return 0;
     if (!vm_purge(pages.start, pages.n_bytes))
         return 0;
     if (pages.start + pages.n_bytes >= used_end)
         h->never_used_off = (uint64_t)(pages.start - v);
-    return count_purged(h, pages.n_bytes);
+    uint64_t n_dirty = h->tail_dirty_bytes, n_kept = h->never_used_off - h->len;
+    if (n_kept >= pages.n_bytes) /* the last page, part of which is another's, stays */
+        n_kept -= pages.n_bytes;
+    h->tail_dirty_bytes = n_dirty < n_kept ? n_dirty : n_kept;
+    return count_purged(h, n_dirty < pages.n_bytes ? n_dirty : pages.n_bytes);
 }
 
 static size_t purge_elt(mheap_t *h, mheap_elt_t *e) {
@@ -99,5 +103,7 @@ size_t mheap_decommit_tail(mheap_t *h) {
     h->accessible_len -= pages.n_bytes;
     if (h->never_used_off > h->accessible_len)
         h->never_used_off = h->accessible_len;
+    if (h->tail_dirty_bytes > h->never_used_off - h->len)
+        h->tail_dirty_bytes = h->never_used_off - h->len;
     return pages.n_bytes;
 }

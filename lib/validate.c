@@ -168,7 +168,8 @@ static mheap_corruption_t check_cache(const mheap_t *h, const census_t *census) 
 
 static bool m11(const mheap_t *h, const census_t *census) {
     return h->free_dirty_bytes == census->n_dirty_bytes &&
-           h->free_clean_bytes == census->n_clean_bytes;
+           h->free_clean_bytes == census->n_clean_bytes &&
+           h->tail_dirty_bytes <= h->never_used_off - h->len;
 }
 
 mheap_corruption_t validate(const mheap_t *h) {

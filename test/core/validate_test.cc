@@ -284,6 +284,11 @@ TEST_F(Validate, M11SumOfCleanBytes) {
     expect(11);
 }
 
+TEST_F(Validate, M11MoreDirtyBehindTheEndThanWasUsed) {
+    h()->tail_dirty_bytes = h()->never_used_off - h()->len + 8;
+    expect(11);
+}
+
 TEST_F(Validate, M11MoreDirtyThanLong) {
     heap.elt(large)->free_elt.n_dirty = (64 << 10) + 1;
     expect(11, large);
