@@ -23,8 +23,7 @@ void world_advance_clock_ms(uint64_t ms) {
 void world_switch_to(unsigned thread) {
     heap_of_thread[present] = self_heap;
     present = thread;
-    self_heap =
-        heap_of_thread[thread] ? heap_of_thread[thread] : (thread_heap_t *)&no_heap;
+    self_heap = heap_of_thread[thread] ? heap_of_thread[thread] : (thread_heap_t *)&no_heap;
 }
 
 void world_thread_dies(void) {

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* model_world.c - what the model has to know of the library's insides. */
+#include "../heaps/world.c" /* and so heaps.c, whose table it needs */
+
+#include "large_internal.h"
+#include "model.h"
+#include "scenarios.h"
+
+/* Called by the hooks, so not to be seen by them. */
+#define UNSEEN __attribute__((no_sanitize("thread")))
+
+UNSEEN static bool is_inside(const volatile void *address, const volatile void *object,
+                             size_t bytes) {
+    return (uintptr_t)address - (uintptr_t)object < bytes;
+}
+
+UNSEEN static thread_heap_t *heap_at(uint32_t id) {
+    return (thread_heap_t *)*(void *volatile *)&heaps[id];
+}
+
+UNSEEN bool world_is_inbox(const volatile void *address) {
+    thread_heap_t *heap;
+    for (uint32_t id = 1; (heap = heap_at(id)); id++)
+        if (address == (void *)&heap->inbox)
+            return true;
+    return false;
+}
+
+UNSEEN bool world_is_heap_lock(const volatile void *address) {
+    thread_heap_t *heap;
+    for (uint32_t id = 1; (heap = heap_at(id)); id++)
+        if (address == (void *)&heap->lock)
+            return true;
+    return false;
+}
+
+UNSEEN bool world_is_shared(const volatile void *address) {
+    if (is_inside(address, region_owner, sizeof region_owner))
+        return false;
+    if (is_inside(address, heaps, sizeof heaps) || address == (void *)&n_heaps)
+        return model_stops_at(MODEL_TABLE);
+    if (address == (void *)&table_lock || address == (void *)&large_store.lock)
+        return true;
+    thread_heap_t *heap;
+    for (uint32_t id = 1; (heap = heap_at(id)); id++)
+        if (address == (void *)&heap->inbox_bytes)
+            return true;
+    return world_is_inbox(address) || world_is_heap_lock(address);
+}
+
+UNSEEN const void *world_alive_of_self(void) {
+    return self_heap == &no_heap ? NULL : &self_heap->alive;
+}
+
+/* A run may have been given up anywhere. */
+void world_clean_up(void) {
+    uint32_t n = 0; /* a heap may be in the table and not be counted yet */
+    lock_reset(&table_lock);
+    lock_reset(&large_store.lock);
+    for (; heap_at(n + 1); n++)
+        lock_reset(&heap_at(n + 1)->lock);
+    atomic_store_explicit(&n_heaps, n, memory_order_relaxed);
+    world_forget();
+}
+
+/* ---- For the scenarios ---- */
+
+void world_flush(void) {
+    remote_flush_all(self_heap);
+}
+
+void world_new_thread(void) {
+    self_heap = (thread_heap_t *)&no_heap;
+}
+
+void world_lock_heap(uint32_t id) {
+    lock_acquire(&heap_at(id)->lock);
+}
+
+void world_unlock_heap(uint32_t id) {
+    lock_release(&heap_at(id)->lock);
+}
+
+uint64_t world_n_taken_in(uint32_t id) {
+    return heap_at(id)->counts.n_inbox_blocks;
+}
+
+static size_t bytes_of_free(const block_t *block) {
+    region_t *region = region_of(block);
+    unsigned size_class = region_tile_class(region, block);
+    if (size_class != TILE_ELEMENTS)
+        return size_class_bytes(size_class);
+    return elt_n_bytes(elt_at(region_mheap(region), region_uoffset(region, block)));
+}
+
+/* inbox_bytes may be too high after a race, until the inbox is next taken, but never too low: it
+ * bounds what lies there. */
+const char *world_settle(void) {
+    for (uint32_t id = 1; id <= heap_last_id(); id++) {
+        thread_heap_t *heap = heap_at(id);
+        uint64_t bytes = 0;
+        for (const block_t *b = heap->inbox; b; b = block_next(b, heap->key, "model"))
+            bytes += bytes_of_free(b);
+        if (bytes > heap->inbox_bytes)
+            return "an inbox holds more than inbox_bytes";
+        if (!heap->inbox)
+            heap->inbox_bytes = 0;
+    }
+    return NULL;
+}
