@@ -5,6 +5,7 @@
 
 #include "../heaps/heaps_api.h"
 #include "../heaps/world.h"
+#include "boot.h"
 
 #define SMALL  ((size_t)64)
 #define MEDIUM ((size_t)480 << 10) /* three of them are too much for an inbox */
@@ -264,8 +265,10 @@ const scenario_t scenario_adopt_dead = {"an heir and its inbox",
 
 /* ---- The first heaps of a process ---- */
 
+/* What is set up once is done: creating a thread allocates, so there is one thread then. */
 static void set_up_nothing(void) {
     begin();
+    boot_first_heap();
 }
 
 static void come_0(void) {
