@@ -5,10 +5,17 @@
 #include <unistd.h>
 
 #include "fork.h"
+#include "fatal.h"
 #include "heaps.h"
 #include "limits.h"
 #include "observe.h"
 #include "options.h"
+
+/* The mistake may have been found in the middle of a change to the thread's heap.  What its handler
+ * of SIGABRT allocates comes from another one, a new one mostly. */
+static void leave_heap(void) {
+    self_heap = (thread_heap_t *)&no_heap;
+}
 
 /* Our handlers are registered before anybody's who has allocated first, so that theirs run outside
  * ours: prepare handlers run last first, the others first first. */
@@ -16,6 +23,7 @@ void boot_first_heap(void) {
     static atomic_flag done = ATOMIC_FLAG_INIT;
     if (atomic_flag_test_and_set_explicit(&done, memory_order_relaxed))
         return;
+    fatal_leave = leave_heap;
     if (environ)
         options_init();
     limits_start();

@@ -82,8 +82,14 @@ bool fatal_is_aborting(void) {
     return is_aborting;
 }
 
+void (*fatal_leave)(void);
+
 void fatal_abort(void) {
+    if (is_aborting) /* a mistake in the handler itself, which would come here for ever */
+        signal(SIGABRT, SIG_DFL);
     is_aborting = true;
+    if (fatal_leave)
+        fatal_leave();
     abort();
 }
 

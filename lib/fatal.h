@@ -46,6 +46,10 @@ __attribute__((noreturn)) void fatal(const char *function, const void *pointer, 
 __attribute__((noreturn, cold)) void fatal_abort(void);
 bool fatal_is_aborting(void);
 
+/* Called before that (NULL: nothing is): leaves what may be in the middle of a change alone, so
+ * that the handlers find something sound to allocate from.  Set once, before there are threads. */
+extern void (*fatal_leave)(void);
+
 /* Writes the line and aborts. */
 __attribute__((noreturn)) void fatal_line(line_t *line);
 

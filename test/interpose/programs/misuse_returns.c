@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* Under abort:false: what a report leaves as it was when it returns. */
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int foreign[16];
+static void *volatile keep = foreign + 8;
+
+static int failures;
+
+static void expect(int condition, const char *what) {
+    if (!condition)
+        printf("not so: %s\n", what);
+    failures += !condition;
+}
+
+int main(void) {
+    sigset_t before, after;
+    int ends[2];
+    if (pipe(ends) != 0 || dup2(ends[1], STDERR_FILENO) < 0)
+        return 1;
+    close(ends[0]); /* and so a write would raise SIGPIPE */
+    close(ends[1]);
+    sigemptyset(&before);
+    sigaddset(&before, SIGUSR1);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+
+    errno = 77;
+    free(keep);
+    expect(errno == 77, "free keeps errno");
+    sigprocmask(SIG_SETMASK, NULL, &after);
+    expect(!memcmp(&before, &after, sizeof before), "the mask is as it was");
+    sigpending(&after);
+    expect(!sigismember(&after, SIGPIPE), "no SIGPIPE is left");
+
+    errno = 0;
+    expect(realloc(keep, 100) == NULL && errno == EINVAL, "realloc says EINVAL");
+    expect(malloc_usable_size(keep) == 0, "usable size 0");
+
+    char *object = malloc(100);
+    free(object);
+    ((volatile char *)object)[3] ^= 0x55;
+    for (int i = 0; i < 100; i++)
+        expect(malloc(100) != NULL, "malloc goes on");
+    if (!failures)
+        puts("ok");
+    return failures != 0;
+}
