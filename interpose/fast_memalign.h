@@ -3,10 +3,10 @@
  * fast_memalign.h - aligned allocation as it nearly always is: a block of a run.
  *
  * Blocks of a run are multiples of their size from a 64 KiB boundary, so any block of a class whose
- * size is a multiple of the alignment is aligned.  Rounding the request up to the alignment leads to
- * such a class: classes of one doubling are multiples of a step, and a multiple of an alignment over
- * that step is such a multiple itself, hence a class of its own.  Elements (of cold classes) are on
- * the same lists: so the block is looked at.
+ * size is a multiple of the alignment is aligned.  Rounding the request up to the alignment leads
+ * to such a class: classes of one doubling are multiples of a step, and a multiple of an alignment
+ * over that step is such a multiple itself, hence a class of its own.  Elements (of cold classes)
+ * are on the same lists: so the block is looked at.
  */
 #ifndef MHEAP_FAST_MEMALIGN_H
 #define MHEAP_FAST_MEMALIGN_H
