@@ -105,10 +105,23 @@ static extent_t *place(size_t bytes, size_t align, size_t room_bytes, size_t mov
 }
 
 static void remove_object(extent_t *extent, bool is_zero) {
+    if (!is_zero)
+        large_demand_freed(extent->bytes);
     large_table_remove(extent);
     large_store.stats.n_objects--;
     large_store.stats.live_bytes -= extent->bytes;
     large_release(extent, is_zero);
+}
+
+/* `bytes` more are live; dirty_before: the free dirty bytes before that. */
+static void note_taken(size_t bytes, size_t dirty_before) {
+    size_t dirty_now = large_store.stats.free_dirty_bytes;
+    size_t dirty_bytes = dirty_before > dirty_now ? dirty_before - dirty_now : 0;
+    if (dirty_bytes > bytes)
+        dirty_bytes = bytes;
+    large_demand_taken(dirty_bytes, bytes - dirty_bytes);
+    if (dirty_bytes < bytes)
+        large_purge_growth();
 }
 
 /* Memory that was used before, for someone who would clear it: where few of its pages are there,
@@ -124,9 +137,13 @@ void *large_alloc(size_t bytes, size_t align, bool *is_zero) {
     if (align < vm_page_bytes())
         align = vm_page_bytes();
     large_enter();
+    size_t dirty_before = large_store.stats.free_dirty_bytes;
     extent_t *extent = place(bytes, align, bytes, 0, EXTENT_DIRTY, is_zero);
     void *object = extent ? extent->memory : NULL;
-    large_store.stats.n_allocs += extent != NULL;
+    if (extent) {
+        large_store.stats.n_allocs++;
+        note_taken(bytes, dirty_before);
+    }
     large_purge_aged();
     large_leave();
     if (object && wants_zero && !*is_zero)
@@ -178,15 +195,17 @@ const void *large_around(const void *pointer, size_t *bytes) {
 static void shrink(extent_t *extent, size_t bytes) {
     if (!extent_reserve(2)) /* stays larger than asked for */
         return;
+    large_demand_freed(extent->bytes - bytes);
     large_store.stats.live_bytes -= extent->bytes - bytes;
     large_release(extent_split(extent, bytes), false);
 }
 
 static bool grow(extent_t *extent, size_t bytes) {
-    size_t old_bytes = extent->bytes;
+    size_t old_bytes = extent->bytes, dirty_before = large_store.stats.free_dirty_bytes;
     if (limits_would_exceed(bytes - old_bytes) || !large_place_grow(extent, bytes))
         return false;
     large_store.stats.live_bytes += bytes - old_bytes;
+    note_taken(bytes - old_bytes, dirty_before);
     return true;
 }
 

@@ -157,33 +157,53 @@ extent_t *extent_search(extent_state_t state, size_t bytes, size_t align) {
     return NULL;
 }
 
-/* The first of the free extents side by side of which `extent` is one, and their bytes. */
-static extent_t *run_of(extent_t *extent, size_t *bytes) {
-    extent_t *first = extent;
-    while (first->prev && extent_is_free(first->prev))
-        first = first->prev;
-    *bytes = 0;
-    for (const extent_t *e = first; e && extent_is_free(e); e = e->next)
-        *bytes += e->bytes;
-    return first;
+/* A place for an object in free extents side by side. */
+typedef struct {
+    extent_t *first;
+    size_t clean_bytes;   /* of it, that are not dirty: to be faulted in */
+    size_t missing_bytes; /* of those, behind the accessible part of the arena */
+} run_t;
+
+/* The object from the start of `first` on; clean_bytes is SIZE_MAX if it does not fit there. */
+static run_t run_from(extent_t *first, size_t bytes, size_t align) {
+    run_t run = {first, 0, 0};
+    size_t need_bytes = extent_lead_bytes(first, align) + bytes;
+    const extent_t *e = first;
+    for (; e && extent_is_free(e) && need_bytes > 0; e = e->next) {
+        size_t part_bytes = e->bytes < need_bytes ? e->bytes : need_bytes;
+        need_bytes -= part_bytes;
+        run.clean_bytes += e->state == EXTENT_CLEAN ? part_bytes : 0;
+    }
+    run.missing_bytes = need_bytes;
+    run.clean_bytes += need_bytes;
+    if (need_bytes > 0 && (e || need_bytes > arena_room(first->arena)))
+        run.clean_bytes = SIZE_MAX;
+    return run;
 }
 
-extent_t *extent_search_runs(size_t bytes, size_t align) {
+static extent_t *first_of_run(extent_t *extent) {
+    while (extent->prev && extent_is_free(extent->prev))
+        extent = extent->prev;
+    return extent;
+}
+
+static void keep_better(run_t *best, run_t run) {
+    if (run.clean_bytes < best->clean_bytes ||
+        (run.clean_bytes == best->clean_bytes && run.missing_bytes < best->missing_bytes))
+        *best = run;
+}
+
+extent_t *extent_search_runs(size_t bytes, size_t align, size_t *missing_bytes) {
     const large_bins_t *bins = bins_of(EXTENT_DIRTY);
     unsigned n_seen = 0, bin = extent_bin(bytes), last_bin = extent_bin(bytes / RUN_MIN_SHARE);
-    extent_t *best = NULL;
-    size_t best_bytes = SIZE_MAX;
+    run_t best = {NULL, bytes - bytes / RUN_MIN_SHARE, 0};
     for (; bin > last_bin; bin--)
         for (extent_t *e = bins->bin[bin]; e && n_seen < RUN_SCAN_MAX; e = e->bin_next, n_seen++) {
-            size_t run_bytes;
-            extent_t *first = run_of(e, &run_bytes);
-            if (run_bytes >= bytes && run_bytes - bytes >= extent_lead_bytes(first, align) &&
-                run_bytes < best_bytes) {
-                best = first;
-                best_bytes = run_bytes;
-            }
+            keep_better(&best, run_from(e, bytes, align));
+            keep_better(&best, run_from(first_of_run(e), bytes, align));
         }
-    return best;
+    *missing_bytes = best.missing_bytes;
+    return best.first;
 }
 
 /* ---- The age list ---- */

@@ -62,6 +62,7 @@ extern "C" {
 #define LARGE_COMMIT_MAX_BYTES  ((size_t)64 << 20)
 #define LARGE_ASK_MIN_BYTES     ((size_t)1 << 30) /* from here on the system is asked before */
 #define LARGE_DECAY_MS          1000u             /* what is free for longer goes back */
+#define LARGE_DEMAND_HALF_MS    1000u             /* what was in demand is forgotten by half */
 #define LARGE_MAX_PIECES_IN_ALL 8192u             /* of the 65530 kernel mappings there may be */
 
 typedef enum { EXTENT_LIVE, EXTENT_DIRTY, EXTENT_CLEAN, EXTENT_BUSY } extent_state_t;
@@ -105,6 +106,14 @@ typedef struct {
     uint64_t non_empty[LARGE_N_BIN_WORDS];
 } large_bins_t;
 
+/* What the program took again of what it had freed: see large_demand.c. */
+typedef struct {
+    uint64_t halved_ms;
+    size_t rise_bytes;     /* taken again and not freed since, from the last low on */
+    size_t greatest_bytes; /* the greatest rise lately */
+    size_t purged_bytes;   /* given back lately */
+} large_demand_t;
+
 typedef struct {
     lock_t lock;
     uint32_t n_spans, n_pieces;
@@ -115,6 +124,8 @@ typedef struct {
     uint64_t spent_bytes, spent_ms; /* of the purge budget; as of when */
     uint64_t no_purge_until_ms;     /* the system refused to take pages back: ask again later */
     uint64_t accounted_bytes; /* live and dirty, as published (limits.h) */
+    size_t peak_bytes;              /* the most that was live and dirty together */
+    large_demand_t demand;
     large_stats_t stats;
     bool has_dirty; /* also read without the lock: whether it is worth taking */
 } large_store_t;
@@ -166,8 +177,10 @@ void extent_set_taken(extent_t *extent, extent_state_t state);
  * NULL. */
 extent_t *extent_search(extent_state_t state, size_t bytes, size_t align);
 
-/* The first of a run of free extents, not all of a state, in which they fit; or NULL. */
-extent_t *extent_search_runs(size_t bytes, size_t align);
+/* The first of a run of free extents, not all of a state, in which they fit, with the least part
+ * that is not dirty; or NULL.  The run may end where its arena's accessible part does, and
+ * *missing_bytes more are to be made accessible first. */
+extent_t *extent_search_runs(size_t bytes, size_t align, size_t *missing_bytes);
 
 /* Bytes to skip in the memory for an object aligned to `align`. */
 static inline size_t extent_lead_bytes(const extent_t *extent, size_t align) {
@@ -236,8 +249,16 @@ void large_release(extent_t *extent, bool is_zero);
 /* With the lock held; these let go of it while they wait for the system.  They return the bytes
  * that went. */
 size_t large_purge_excess(void); /* what is more than should stay for reuse */
+size_t large_purge_growth(void); /* instead of growing: fresh memory was just taken */
 size_t large_purge_aged(void);   /* what has been free for long */
 size_t large_purge_everything(void);
+
+/* ---- large_demand.c ---- */
+
+void large_demand_taken(size_t dirty_bytes, size_t clean_bytes); /* for an object */
+void large_demand_freed(size_t bytes);
+void large_demand_purged(size_t bytes);
+size_t large_demand_bytes(void); /* so much free memory is likely to be used again */
 
 /* ---- large_move.c ---- */
 

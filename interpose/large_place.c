@@ -97,13 +97,26 @@ static arena_t *new_arena(size_t bytes, size_t align) {
     return arena_new(bytes, align, false);
 }
 
-static extent_t *place_in_arena(size_t bytes, size_t align, extent_state_t prefer, bool *is_zero) {
-    extent_state_t other = prefer == EXTENT_DIRTY ? EXTENT_CLEAN : EXTENT_DIRTY;
-    extent_t *extent = extent_search(prefer, bytes, align);
-    if (!extent && prefer == EXTENT_DIRTY)
-        extent = extent_search_runs(bytes, align);
+static extent_t *search_runs(size_t bytes, size_t align) {
+    size_t missing_bytes;
+    extent_t *first = extent_search_runs(bytes, align, &missing_bytes);
+    return first && (missing_bytes == 0 || arena_commit(first->arena, missing_bytes)) ? first
+                                                                                      : NULL;
+}
+
+static extent_t *search(size_t bytes, size_t align, extent_state_t prefer) {
+    if (prefer == EXTENT_CLEAN) {
+        extent_t *extent = extent_search(EXTENT_CLEAN, bytes, align);
+        return extent ? extent : extent_search(EXTENT_DIRTY, bytes, align);
+    }
+    extent_t *extent = extent_search(EXTENT_DIRTY, bytes, align);
     if (!extent)
-        extent = extent_search(other, bytes, align);
+        extent = search_runs(bytes, align);
+    return extent ? extent : extent_search(EXTENT_CLEAN, bytes, align);
+}
+
+static extent_t *place_in_arena(size_t bytes, size_t align, extent_state_t prefer, bool *is_zero) {
+    extent_t *extent = search(bytes, align, prefer);
     if (extent)
         return extent_take(extent, extent_lead_bytes(extent, align), bytes, is_zero);
     for (arena_t *arena = large_store.arenas; arena; arena = arena->next)
@@ -123,9 +136,10 @@ static bool system_grants(size_t bytes) {
     return probe && vm_release(probe, bytes);
 }
 
-/* Descriptors for an arena with an extent that is cut in three, and the table's entry. */
+/* Descriptors for an arena, what is made accessible of it, and an extent that is cut in three; and
+ * the table's entry. */
 static bool reserve(void) {
-    return extent_reserve(4) && large_table_reserve();
+    return extent_reserve(5) && large_table_reserve();
 }
 
 extent_t *large_place(size_t bytes, size_t align, size_t room_bytes, extent_state_t prefer,

@@ -105,6 +105,9 @@ void LargeTest::free(void *object) {
 
 void LargeTest::keep_what_is_freed() {
     large_store.spent_bytes = GiB;
+    large_store.demand.greatest_bytes = GiB;
+    large_store.demand.halved_ms = coarse_clock_ms();
+    large_store.peak_bytes = GiB;
     large_store.spent_ms = coarse_clock_ms();
 }
 

@@ -49,7 +49,7 @@ class LargeTest : public testing::Test {
     void free(void *object);
     char *resize(void *object, size_t n_bytes);
 
-    // Uses up as much of the purge budget as leaves the soft limit and the decay without effect.
+    // As if the program had just shown a great demand, and there were no purge budget.
     void keep_what_is_freed();
 
     const char *what_ = nullptr;

@@ -62,6 +62,7 @@ TEST_F(LargeTest, FreshMemoryIsKnownToBeZeroAndUsedMemoryIsNot) {
 }
 
 TEST_F(LargeTest, WantedZerosAreNotWrittenIntoSparseMemory) {
+    keep_what_is_freed();
     for (size_t n_bytes : {MiB, 20 * MiB}) {
         char *object = alloc(n_bytes);
         object[n_bytes / 2] = 1;
@@ -106,6 +107,7 @@ TEST_F(LargeTest, ImpossibleSizesFailAndChangeNothing) {
 }
 
 TEST_F(LargeTest, BestFitAmongHoles) {
+    keep_what_is_freed();
     std::vector<char *> holes, walls;
     for (size_t n_pages : {400, 200, 600, 201, 300}) {
         holes.push_back(alloc(n_pages * kPage));
