@@ -21,83 +21,88 @@ static bool check_entry(const thread_heap_t *heap, uint32_t index, violation_t *
     return true;
 }
 
-static bool check_run_list(const thread_heap_t *heap, const run_t *run, uintptr_t start,
-                           violation_t *violation) {
-    const block_t *block = run->n_free ? run->free : NULL, *last = NULL;
-    size_t bytes = size_class_bytes(run->size_class);
-    for (uint32_t n = 0; n < run->n_free; n++) {
-        size_t offset = (uintptr_t)block - start;
-        if (offset >= run->n_carved * bytes || offset % bytes != 0)
-            return violated(violation, "H4: a run's list leads out of the run", (void *)start);
-        last = block;
-        block = (const block_t *)block_decode(block, heap->key);
-    }
-    /* What follows the last block is left over from before: the count ends the list. */
-    if (run->n_free && last != run->tail)
-        return violated(violation, "H4: a run's list does not end at its tail", (void *)start);
+/* The element of the first of the runs that are joined with this one ends not before this one. */
+static bool check_run_element(region_t *region, unsigned tile) {
+    unsigned first = tile;
+    while (region->runs[first].is_joined && region->tile_class[first] != TILE_ELEMENTS && first > 0)
+        first--;
+    mheap_t *h = region_mheap(region);
+    mheap_uoffset_t uoffset = region_uoffset(region, region_tile_start(region, first));
+    if (region->tile_class[first] == TILE_ELEMENTS || !uoffset_is_plausible(h, uoffset))
+        return false;
+    uint64_t bytes = elt_n_bytes(elt_at(h, uoffset));
+    bool ends_here = tile + 1 == N_REGION_TILES || region->tile_class[tile + 1] == TILE_ELEMENTS ||
+                     !region->runs[tile + 1].is_joined;
+    uint64_t bytes_to_here = (tile - first + 1) * TILE_BYTES - MHEAP_TAG_BYTES;
+    return !elt_at(h, uoffset)->is_free &&
+           (ends_here ? bytes == bytes_to_here : bytes > bytes_to_here);
+}
+
+static bool check_run(region_t *region, unsigned tile, violation_t *violation) {
+    run_t *run = &region->runs[tile];
+    void *start = region_tile_start(region, tile);
+    if (!check_run_element(region, tile))
+        return violated(violation, "H2: a run is not (part of) an allocated element", start);
+    if (run->size_class != region->tile_class[tile])
+        return violated(violation, "H3: a run's class is not its tile's", start);
+    if (!run_is_sound(run, run_bits(run)))
+        return violated(violation, "H4: a run's counts do not agree with its bitmap", start);
+    if (run_state(run) != run->state)
+        return violated(violation, "H5: a run is on the wrong list", start);
     return true;
 }
 
-static bool check_run(const thread_heap_t *heap, region_t *region, unsigned tile,
-                      violation_t *violation) {
-    const run_t *run = &region->runs[tile];
-    uintptr_t start = (uintptr_t)region + ((uintptr_t)tile << TILE_LOG2_BYTES);
-    mheap_t *h = region_mheap(region);
-    mheap_uoffset_t uoffset = region_uoffset(region, (void *)start);
-    mheap_elt_t *e = elt_at(h, uoffset);
-    if (!uoffset_is_plausible(h, uoffset) || e->is_free || elt_n_bytes(e) != RUN_BYTES)
-        return violated(violation, "H2: a run is not an allocated element", (void *)start);
-    if (run->size_class != region->tile_class[tile] || run->n_free > run->n_carved ||
-        run->n_carved > run_capacity[run->size_class])
-        return violated(violation, "H3: a run's class or counts are wrong", (void *)start);
-    if (run_has_blocks(run) != (bool)run->is_partial)
-        return violated(violation, "H5: a run is wrongly on, or not on, the partial list",
-                        (void *)start);
-    return check_run_list(heap, run, start, violation);
-}
-
-/* H5, the other way round: what is on the lists are partial runs of the heap, linked both ways. */
-static bool check_partial_lists(const thread_heap_t *heap, uint64_t n_partial,
-                                violation_t *violation) {
-    for (unsigned c = 0; c < N_SMALL_CLASSES; c++) {
-        uint32_t previous = 0;
-        for (uint32_t tile = heap->partial_run[c]; tile; tile = run_of_tile(tile)->next) {
-            void *start = run_at(tile);
-            const run_t *run = run_of_tile(tile);
-            if (owner_of(start) != heap->id || !run->is_partial || run->size_class != c ||
-                run->prev != previous || n_partial-- == 0)
-                return violated(violation, "H5: a list of partial runs is damaged", start);
-            previous = tile;
-        }
+/* H5, the other way round: what is on a list are runs of the heap in that state, linked both ways.
+ */
+static bool check_list(const thread_heap_t *heap, uint32_t tile, unsigned size_class,
+                       run_state_t state, uint64_t *n_listed, violation_t *violation) {
+    uint32_t previous = 0;
+    for (; tile; tile = run_of_tile(tile)->next) {
+        void *start = run_at(tile);
+        const run_t *run = run_of_tile(tile);
+        if (owner_of(start) != heap->id || run->state != state || run->size_class != size_class ||
+            run->prev != previous || (*n_listed)-- == 0)
+            return violated(violation, "H5: a list of runs is damaged", start);
+        previous = tile;
     }
-    return n_partial == 0 || violated(violation, "H5: a partial run is on no list", heap);
+    return true;
 }
 
-static bool check_region(const thread_heap_t *heap, region_t *region, uint64_t *n_partial,
-                         violation_t *violation) {
+static bool check_lists(const thread_heap_t *heap, uint64_t n_listed, violation_t *violation) {
+    for (unsigned c = 0; c < N_SMALL_CLASSES; c++)
+        if (!check_list(heap, heap->ready_runs[c], c, RUN_READY, &n_listed, violation) ||
+            !check_list(heap, heap->clean_runs[c], c, RUN_CLEAN, &n_listed, violation))
+            return false;
+    return n_listed == 0 || violated(violation, "H5: a run with free blocks is on no list", heap);
+}
+
+static bool check_region(region_t *region, uint64_t *n_listed, violation_t *violation) {
     mheap_corruption_t corruption;
     if (!mheap_validate_report(region_vector(region), &corruption))
         return violated(violation, corruption.what,
                         corruption.uoffset == MHEAP_GROUNDED
                             ? (void *)region
                             : (char *)region_vector(region) + corruption.uoffset);
+    uint64_t clean_bytes = 0;
     for (unsigned tile = 0; tile < N_REGION_TILES; tile++) {
         if (region->tile_class[tile] == TILE_ELEMENTS)
             continue;
-        if (!check_run(heap, region, tile, violation))
+        if (!check_run(region, tile, violation))
             return false;
-        *n_partial += region->runs[tile].is_partial;
+        *n_listed += region->runs[tile].state != RUN_FULL;
+        clean_bytes += run_clean_bytes(&region->runs[tile]);
     }
-    return true;
+    return clean_bytes == region->clean_run_bytes ||
+           violated(violation, "H4: the region's sum of clean bytes is wrong", region);
 }
 
 bool check_heap(thread_heap_t *heap, violation_t *violation) {
-    uint64_t n_partial = 0;
+    uint64_t n_listed = 0;
     for (uint32_t i = 0; i < heap->n_mheaps; i++)
         if (!check_entry(heap, i, violation) ||
-            !check_region(heap, heap->mheaps[i].region, &n_partial, violation))
+            !check_region(heap->mheaps[i].region, &n_listed, violation))
             return false;
-    return check_partial_lists(heap, n_partial, violation);
+    return check_lists(heap, n_listed, violation);
 }
 
 bool check_all(violation_t *violation) {

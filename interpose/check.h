@@ -16,11 +16,13 @@ typedef struct {
  * Under the heap's lock.  Invariants, besides those of each mheap (mheap_layout.h):
  *
  *  H1  each mheap's entry says its largest bin and its tail room; its region belongs to the heap
- *  H2  a tile whose class is not TILE_ELEMENTS is exactly an allocated element, its run
- *  H3  a run's class is its tile's; n_free <= n_carved <= capacity
- *  H4  a run's list has n_free blocks of the run, each carved and at a multiple of the block size,
- *      and ends at `tail`
- *  H5  exactly the runs with free or uncarved blocks are on the partial list of their class
+ *  H2  a tile whose class is not TILE_ELEMENTS is exactly an allocated element, its run; or those
+ *      that are marked as joined to the one before, together with that one, are
+ *  H3  a run's class is its tile's
+ *  H4  a run's n_free and n_ready are what its bitmap and its clean pages say, no bit is set for a
+ *      block that there is not, and a region's clean_run_bytes is the sum over its runs
+ *  H5  a run's state is what its counts say, and it is on the list of that state and its class;
+ *      those lists hold nothing else
  */
 bool check_heap(thread_heap_t *heap, violation_t *violation);
 

@@ -12,12 +12,27 @@ static void *element_address(heap_mheap_t *entry, mheap_uoffset_t uoffset) {
     return (char *)region_vector(entry->region) + uoffset;
 }
 
+static uint64_t resident_bytes(const heap_mheap_t *entry) {
+    return mheap_resident_bytes(region_mheap(entry->region)) - entry->region->clean_run_bytes;
+}
+
+uint64_t heap_resident_bytes(const thread_heap_t *heap) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < heap->n_mheaps; i++)
+        bytes += resident_bytes(&heap->mheaps[i]);
+    return bytes;
+}
+
+void heap_note_resident(heap_mheap_t *entry) {
+    limits_account(&entry->accounted_bytes, resident_bytes(entry));
+}
+
 /* What the short scan over the mheaps looks at, after any change to one of them. */
 static void note_change(heap_mheap_t *entry) {
     mheap_t *h = region_mheap(entry->region);
     entry->largest_bin = mheap_largest_bin(h);
     entry->tail_bytes = (uint32_t)mheap_tail_room(h);
-    limits_account(&entry->accounted_bytes, mheap_resident_bytes(h));
+    heap_note_resident(entry);
 }
 
 static void *get_from_free_lists(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero) {
@@ -102,6 +117,12 @@ bool heap_put_element(thread_heap_t *heap, void *pointer) {
     return true;
 }
 
+void heap_put_element_dirty(thread_heap_t *heap, void *pointer, uint64_t dirty_bytes) {
+    region_t *region = region_of(pointer);
+    mheap_put_elt_dirty(region_mheap(region), region_uoffset(region, pointer), dirty_bytes);
+    note_change(&heap->mheaps[region->heap_index]);
+}
+
 bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes) {
     region_t *region = region_of(pointer);
     if (!mheap_resize_elt(region_mheap(region), region_uoffset(region, pointer), bytes))
@@ -110,105 +131,45 @@ bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes) {
     return true;
 }
 
-bool heap_make_run(thread_heap_t *heap, unsigned size_class) {
-    void *start = heap_get_element(heap, RUN_BYTES, TILE_BYTES, NULL);
-    if (!start)
-        return false;
-    region_t *region = region_of(start);
-    run_init(&region->runs[region_tile(start)], size_class);
-    region_set_tile_class(region, region_tile(start), size_class);
-    run_list_push(&heap->partial_run[size_class], run_tile_number(start));
-    heap->counts.n_runs_made++;
-    return true;
-}
-
-static void release_run(thread_heap_t *heap, void *start) {
-    region_t *region = region_of(start);
-    run_t *run = &region->runs[region_tile(start)];
-    run_list_remove(&heap->partial_run[run->size_class], run_tile_number(start));
-    region_set_tile_class(region, region_tile(start), TILE_ELEMENTS);
-    heap_put_element(heap, start);
-}
-
-/* fast_free asks only whether the offset is a block's; here is who sees the count. */
-static __attribute__((noinline, cold)) void refuse_block(const run_t *run, const block_t *block) {
-    uint32_t offset = (uint32_t)((uintptr_t)block & (TILE_BYTES - 1));
-    misuse("free", block,
-           run_has_carved(run, offset) ? "freed twice (found on its way home)"
-                                       : "never allocated (found on its way home)");
-}
-
-/* Inline, since whole lists go through it.  False: not taken, and reported. */
-static inline bool put_block(thread_heap_t *heap, run_t *run, block_t *block) {
-    if (__builtin_expect(!run_misses(run, block), 0))
-        return refuse_block(run, block), false;
-    run_push(run, block, heap->key);
-    if (!run->is_partial)
-        run_list_push(&heap->partial_run[run->size_class], run_tile_number(block));
-    /* The last run with room of its class stays: it will be wanted again. */
-    else if (run_is_empty(run) && (run->next || run->prev))
-        release_run(heap, run_start(block));
-    return true;
-}
-
-static inline bool put(thread_heap_t *heap, block_t *block) {
-    region_t *region = region_of(block);
-    unsigned tile = region_tile(block);
-    if (region->tile_class[tile] == TILE_ELEMENTS)
-        return heap_put_element(heap, block);
-    return put_block(heap, &region->runs[tile], block);
-}
-
-void heap_put(thread_heap_t *heap, void *pointer) {
-    put(heap, pointer);
-}
-
-void heap_put_list(thread_heap_t *heap, block_t *block) {
-    while (block) {
-        block_t *next = block_next(block, heap->key, "free");
-        if (!put(heap, block))
-            return; /* a list that holds a block twice has no end */
-        block = next;
-    }
-}
-
 /* ---- Giving back ---- */
 
-/* Fewer dirty bytes than this in an mheap, or than a quarter of it, are likely to be used again
+/* Fewer dirty bytes than this, or than this part of what is in use, are likely to be used again
  * soon. */
-#define PURGE_MIN_BYTES            ((uint64_t)2 << 20)
+#define PURGE_MIN_BYTES            ((uint64_t)1 << 20)
+#define PURGE_PART_OF_USE          32u
 
 /* Near a limit, only a system call's cost counts. */
 #define PURGE_MIN_BYTES_WHEN_TIGHT ((uint64_t)64 << 10)
 
-void heap_purge_if_due(thread_heap_t *heap) {
-    for (uint32_t i = 0; i < heap->n_mheaps; i++) {
-        mheap_t *h = region_mheap(heap->mheaps[i].region);
-        uint64_t dirty = mheap_dirty_bytes(h);
-        bool is_due = limits_are_tight() ? dirty > PURGE_MIN_BYTES_WHEN_TIGHT
-                                         : dirty > PURGE_MIN_BYTES && dirty > h->len / 4 &&
-                                               purge_budget_take(dirty);
-        if (is_due)
-            mheap_purge(h, SIZE_MAX);
-        limits_account(&heap->mheaps[i].accounted_bytes, mheap_resident_bytes(h));
-    }
+static uint64_t dirty_bytes(const thread_heap_t *heap) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < heap->n_mheaps; i++)
+        bytes += mheap_dirty_bytes(region_mheap(heap->mheaps[i].region));
+    return bytes;
 }
 
-static void release_empty_runs(thread_heap_t *heap, unsigned size_class) {
-    uint32_t tile_number = heap->partial_run[size_class];
-    while (tile_number) {
-        run_t *run = run_of_tile(tile_number);
-        uint32_t next = run->next;
-        if (run_is_empty(run))
-            release_run(heap, run_at(tile_number));
-        tile_number = next;
-    }
+static void purge_under_budget(heap_mheap_t *entry, bool is_tight) {
+    mheap_t *h = region_mheap(entry->region);
+    uint64_t dirty = mheap_dirty_bytes(h);
+    uint64_t granted = is_tight ? dirty : purge_budget_take_some(dirty);
+    uint64_t purged = mheap_purge(h, granted);
+    if (!is_tight && purged < granted)
+        purge_budget_return(granted - purged);
+    heap_note_resident(entry);
 }
 
-size_t heap_purge_all(thread_heap_t *heap) {
+void heap_purge_elements_if_due(thread_heap_t *heap) {
+    bool is_tight = limits_are_tight();
+    uint64_t dirty = dirty_bytes(heap);
+    if (dirty < (is_tight ? PURGE_MIN_BYTES_WHEN_TIGHT : PURGE_MIN_BYTES) ||
+        (!is_tight && dirty < (heap_resident_bytes(heap) - dirty) / PURGE_PART_OF_USE))
+        return;
+    for (uint32_t i = 0; i < heap->n_mheaps; i++)
+        purge_under_budget(&heap->mheaps[i], is_tight);
+}
+
+size_t heap_purge_elements(thread_heap_t *heap) {
     size_t bytes = 0;
-    for (unsigned c = 0; c < N_SMALL_CLASSES; c++)
-        release_empty_runs(heap, c);
     for (uint32_t i = 0; i < heap->n_mheaps; i++) {
         heap_mheap_t *entry = &heap->mheaps[i];
         bytes += mheap_purge(region_mheap(entry->region), SIZE_MAX);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * heap_elements.h - a thread heap's mheaps taken together: elements and runs out of whichever has
- * room.  All under the heap's lock; nothing here touches the fast lists.
+ * heap_elements.h - a thread heap's mheaps taken together: elements out of whichever has room.  All
+ * under the heap's lock; nothing here touches the fast lists.
  */
 #ifndef MHEAP_HEAP_ELEMENTS_H
 #define MHEAP_HEAP_ELEMENTS_H
@@ -22,24 +22,25 @@ void *heap_get_element(thread_heap_t *heap, size_t bytes, size_t align, bool *is
  * damaged, it stays. */
 bool heap_put_element(thread_heap_t *heap, void *pointer);
 
+/* The same, where only so many of its bytes are resident. */
+void heap_put_element_dirty(thread_heap_t *heap, void *pointer, uint64_t dirty_bytes);
+
 /* Resize an element in place; false if that cannot be. */
 bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes);
 
-/* A new run, on the heap's list of partial runs.  False: no memory. */
-bool heap_make_run(thread_heap_t *heap, unsigned size_class);
+/* Bytes of the heap's mheaps that may be resident: all that was ever used, but for what was given
+ * back. */
+uint64_t heap_resident_bytes(const thread_heap_t *heap);
 
-/* Take back whatever lies at `pointer`, which belongs to this heap and was checked.  A run is given
- * up when it gets empty and is not needed. */
-void heap_put(thread_heap_t *heap, void *pointer);
+/* After a change to that: publish it (limits.h). */
+void heap_note_resident(heap_mheap_t *entry);
 
-/* The same for the blocks of a list, from `block` on. */
-void heap_put_list(thread_heap_t *heap, block_t *block);
+/* Give whole free pages of mheaps back, when enough are dirty and the budget allows it
+ * (purge_budget.h). */
+void heap_purge_elements_if_due(thread_heap_t *heap);
 
-/* Give whole free pages back, when enough are dirty and the budget allows it (purge_budget.h). */
-void heap_purge_if_due(thread_heap_t *heap);
-
-/* Give everything back that is not in use: empty runs, free pages, access to the mheaps' ends,
- * empty regions.  Returns the bytes of pages. */
-size_t heap_purge_all(thread_heap_t *heap);
+/* Give everything back that is not in use: free pages, access to the mheaps' ends, empty regions.
+ * Returns the bytes of pages. */
+size_t heap_purge_elements(thread_heap_t *heap);
 
 #endif /* MHEAP_HEAP_ELEMENTS_H */

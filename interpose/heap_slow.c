@@ -2,6 +2,7 @@
 #include "heap_slow.h"
 
 #include "heap_elements.h"
+#include "heap_runs.h"
 #include "heaps.h"
 #include "large.h"
 #include "mheap_internal.h"
@@ -9,16 +10,22 @@
 
 /* A list's bound in bytes: at first, and at most after it has shown to be worth more. */
 #define LIST_FIRST_BYTES        ((size_t)8 << 10)
+#define LIST_LEAST_BLOCKS       8u
 #define LIST_MAX_BYTES          ((size_t)128 << 10)
 #define MEDIUM_LIST_FIRST_BYTES ((size_t)32 << 10)
 #define MEDIUM_LIST_MAX_BYTES   ((size_t)512 << 10)
 
-/* Returned blocks are taken from runs until a list has this many, fresh ones are carved by the
- * page, or by four pages in a heap that has many runs: a touched page is a resident page. */
-#define REFILL_BLOCKS           32u
-#define CARVE_BYTES             ((size_t)4 << 10)
-#define CARVE_MORE_BYTES        ((size_t)16 << 10)
-#define CARVE_MORE_FROM_RUNS    32u
+/* A refill takes half a list's worth of blocks from runs, but not more than this at once. */
+#define REFILL_MAX_BLOCKS       128
+
+/* Where a run has no block ready, pages are opened one by one, or four at once in a heap that has
+ * many runs: a touched page is a resident page. */
+#define OPEN_MORE_PAGES         4u
+#define OPEN_MORE_FROM_RUNS     32u
+
+/* A list that was full so many times in a row, without being empty, is that of a program that
+ * shrinks: what it holds will not be wanted soon. */
+#define SHRINKING_FLUSHES       3u
 
 /* Idle lists are looked for when a heap has grown by this much, or by that much for each of
  * its mheaps. */
@@ -26,8 +33,10 @@
 
 static int32_t list_limit(unsigned size_class, size_t small_bytes, size_t medium_bytes) {
     size_t bytes = size_class_bytes(size_class);
-    size_t n_blocks = (size_class < N_SMALL_CLASSES ? small_bytes : medium_bytes) / bytes;
-    return n_blocks ? (int32_t)n_blocks : 1;
+    bool is_small = size_class < N_SMALL_CLASSES;
+    size_t n_blocks = (is_small ? small_bytes : medium_bytes) / bytes;
+    size_t least = is_small ? LIST_LEAST_BLOCKS : 1;
+    return (int32_t)(n_blocks < least ? least : n_blocks);
 }
 
 int32_t heap_list_limit_at_first(unsigned size_class) {
@@ -66,35 +75,47 @@ static void sweep_if_due(thread_heap_t *heap) {
     }
 }
 
-/* ---- Refill ---- */
+/* ---- How long a list may be ---- */
 
-static uint32_t carve_blocks(const thread_heap_t *heap, unsigned size_class) {
-    bool more = heap->counts.n_runs_made >= CARVE_MORE_FROM_RUNS;
-    size_t n_blocks = (more ? CARVE_MORE_BYTES : CARVE_BYTES) / size_class_bytes(size_class);
-    return n_blocks ? (uint32_t)n_blocks : 1;
+static void set_limit(thread_heap_t *heap, unsigned size_class, int32_t limit) {
+    heap->list[size_class].credit += limit - heap->limit[size_class];
+    heap->limit[size_class] = limit;
 }
 
-/* Returned blocks of partial runs; if there are none, fresh ones of one run. */
-static block_t *refill_from_runs(thread_heap_t *heap, unsigned size_class) {
-    uint32_t *partial = &heap->partial_run[size_class], n = 0;
-    block_t *head = NULL;
-    if (!*partial && !heap_make_run(heap, size_class))
-        return NULL;
-    while (n < REFILL_BLOCKS && *partial) {
-        uint32_t tile_number = *partial;
-        run_t *run = run_of_tile(tile_number);
-        bool is_fresh = run->n_free == 0;
-        if (!is_fresh)
-            n += run_take(run, &head, heap->key);
-        else if (n == 0)
-            n = run_carve(run, run_at(tile_number), carve_blocks(heap, size_class), &head,
-                          heap->key);
-        if (!run_has_blocks(run))
-            run_list_remove(partial, tile_number);
-        if (is_fresh || run->is_partial) /* what is left of it was never used */
-            break;
+/* The list was full and sent blocks home. */
+static void note_flush(thread_heap_t *heap, unsigned size_class, int32_t n_blocks) {
+    heap->sent_home[size_class] += n_blocks;
+    if (heap->n_flushes[size_class] < SHRINKING_FLUSHES) {
+        heap->n_flushes[size_class]++;
+        return;
     }
-    heap->list[size_class].credit -= (int32_t)n;
+    int32_t first = heap_list_limit_at_first(size_class), half = heap->limit[size_class] / 2;
+    set_limit(heap, size_class, half > first ? half : first);
+}
+
+/* Blocks that had been sent home are wanted back: with twice the room they need not have gone. */
+static void note_refill(thread_heap_t *heap, unsigned size_class) {
+    heap->n_flushes[size_class] = 0;
+    if (heap->sent_home[size_class] <= 0)
+        return;
+    int32_t limit = heap->limit[size_class];
+    int32_t most = list_limit(size_class, LIST_MAX_BYTES, MEDIUM_LIST_MAX_BYTES);
+    heap->sent_home[size_class] -= limit;
+    set_limit(heap, size_class, limit * 2 < most ? limit * 2 : most);
+}
+
+/* ---- Refill ---- */
+
+static block_t *refill_from_runs(thread_heap_t *heap, unsigned size_class) {
+    block_list_t *list = &heap->list[size_class];
+    int32_t half = heap->limit[size_class] / 2;
+    uint32_t n_blocks = (uint32_t)(half < 1                   ? 1
+                                   : half < REFILL_MAX_BLOCKS ? half
+                                                              : REFILL_MAX_BLOCKS);
+    unsigned n_pages = heap->counts.n_runs_made >= OPEN_MORE_FROM_RUNS ? OPEN_MORE_PAGES : 1;
+    uint32_t n = 0;
+    block_t *head = heap_take_blocks(heap, size_class, n_blocks, n_pages, &n);
+    list->credit -= (int32_t)n;
     return head;
 }
 
@@ -116,6 +137,7 @@ static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_ze
     heap_take_inbox(heap); /* may put blocks on this very list */
     if (heap->list[size_class].head)
         return pop(heap, size_class);
+    note_refill(heap, size_class);
     if (size_class >= N_SMALL_CLASSES)
         return get_cold(heap, size_class, is_zero);
     if (heap->n_cold[size_class] < N_COLD_OBJECTS) {
@@ -136,6 +158,7 @@ static bool take_previous(thread_heap_t *heap, unsigned size_class) {
     heap->list[size_class].credit = heap->limit[size_class] - heap->previous[size_class].n_blocks;
     heap->previous[size_class].head = NULL;
     heap->previous[size_class].n_blocks = 0;
+    heap->n_flushes[size_class] = 0;
     atomic_signal_fence(memory_order_seq_cst); /* as in heap_flush */
     heap->list[size_class].head = head;
     return true;
@@ -163,16 +186,6 @@ void *heap_get_aligned(thread_heap_t *heap, size_t bytes, size_t align) {
 
 /* ---- Flush ---- */
 
-/* A list that overflows is worth more room, up to a bound: with twice as much, it goes here half as
- * often. */
-static void raise_limit(thread_heap_t *heap, unsigned size_class) {
-    int32_t most = list_limit(size_class, LIST_MAX_BYTES, MEDIUM_LIST_MAX_BYTES);
-    int32_t *limit = &heap->limit[size_class];
-    int32_t raised = *limit * 2 < most ? *limit * 2 : most;
-    heap->list[size_class].credit += raised - *limit;
-    *limit = raised;
-}
-
 /*
  * The full list is put aside and the one put aside before goes home: so what was freed last stays,
  * without walking the list, and an equal number of mallocs and frees in a row never gets here twice
@@ -181,6 +194,7 @@ static void raise_limit(thread_heap_t *heap, unsigned size_class) {
 void heap_flush(thread_heap_t *heap, unsigned size_class) {
     block_list_t *list = &heap->list[size_class];
     block_t *home = heap->previous[size_class].head, *full = list->head;
+    int32_t n_home = heap->previous[size_class].n_blocks;
     list->head = NULL;
     list->credit = heap->limit[size_class];
     /* A fork's child may see us between two stores: it may lose blocks, but not have them twice. */
@@ -192,7 +206,7 @@ void heap_flush(thread_heap_t *heap, unsigned size_class) {
     heap_lock(heap);
     heap->counts.n_flushes++;
     heap_put_list(heap, home);
-    raise_limit(heap, size_class);
+    note_flush(heap, size_class, n_home);
     heap_purge_if_due(heap);
     heap_unlock(heap);
     large_purge(false); /* what has been free for a while; one load if there is nothing */

@@ -194,11 +194,11 @@ static inline unsigned run_block_class(const void *pointer) {
     return tile_class;
 }
 
-/* Of a block of a run: it was one before.  Not asked in a free by another thread, which would share
- * the run's descriptor with its owner. */
-static inline bool is_carved(const void *pointer) {
+/* Of a block of a run: it may be live, since it lies on no clean page.  Not asked in a free by
+ * another thread, which would share the run's descriptor with its owner. */
+static inline bool may_be_live(const void *pointer) {
     const run_t *run = &region_of(pointer)->runs[region_tile(pointer)];
-    return run_has_carved(run, (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1)));
+    return !run_is_clean_at(run, (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1)));
 }
 
 void heap_free_other(void *pointer) {
@@ -282,7 +282,7 @@ void *heap_realloc(void *pointer, size_t bytes) {
         return fast_malloc(bytes);
     unsigned size_class =
         self_heap->fast_id == OWNER_NOT_SELF ? N_CLASSES : run_block_class(pointer);
-    if (likely(size_class != N_CLASSES && bytes > 0 && is_carved(pointer))) {
+    if (likely(size_class != N_CLASSES && bytes > 0 && may_be_live(pointer))) {
         size_t has_bytes = size_class_bytes(size_class);
         return is_good_fit(has_bytes, bytes) ? pointer : move_run_block(pointer, has_bytes, bytes);
     }

@@ -22,7 +22,7 @@ static bool is_block_place(uintptr_t address, owner_id_t owner) {
     uint32_t offset = (uint32_t)(address & (TILE_BYTES - 1));
     if (tile_class < N_SMALL_CLASSES)
         return run_offset_is_block(offset, tile_class) &&
-               run_has_carved(&region->runs[region_tile(pointer)], offset);
+               !run_is_clean_at(&region->runs[region_tile(pointer)], offset);
     return pointer >= region_vector(region) &&
            uoffset_is_plausible(region_mheap(region), region_uoffset(region, pointer));
 }
@@ -55,9 +55,12 @@ static object_t run_block_at(const void *pointer, owner_id_t owner, unsigned siz
         return no_object(owner, "not allocated here");
     if (!run_offset_is_block(offset, size_class))
         return no_object(owner, "inside an object, not its start");
-    if (!run_has_carved(&region->runs[region_tile(pointer)], offset))
-        return no_object(owner, "never allocated");
-    if (is_on_a_list(pointer, owner))
+    run_t *run = &region->runs[region_tile(pointer)];
+    if (offset / size_class_bytes(size_class) >= run_capacity[size_class])
+        return no_object(owner, "not allocated here");
+    if (run_block_is_free(run_bits(run), pointer, size_class) && run_is_clean_at(run, offset))
+        return no_object(owner, "never allocated, or freed long ago");
+    if (is_on_a_list(pointer, owner) || run_block_is_free(run_bits(run), pointer, size_class))
         return no_object(owner, "already free (double free)");
     return (object_t){OBJECT_RUN_BLOCK, owner, size_class, size_class_bytes(size_class), NULL};
 }
@@ -123,8 +126,8 @@ static const void *object_around(const void *pointer, owner_id_t owner, size_t *
         uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
         *bytes = size_class_bytes(tile_class);
         offset -= offset % (uint32_t)*bytes;
-        bool is_carved = run_has_carved(&region->runs[region_tile(pointer)], offset);
-        return is_carved ? (const char *)run_start(pointer) + offset : NULL;
+        bool may_be_one = !run_is_clean_at(&region->runs[region_tile(pointer)], offset);
+        return may_be_one ? (const char *)run_start(pointer) + offset : NULL;
     }
     if (pointer < region_vector(region))
         return NULL;

@@ -32,14 +32,26 @@ static void earn_time(void) {
     purge_budget_earn(ms * options.purge_rate / 1000);
 }
 
-bool purge_budget_take(uint64_t bytes) {
+uint64_t purge_budget_take_some(uint64_t bytes) {
     if (!options.purge_rate)
-        return false;
+        return 0;
     earn_time();
-    uint64_t have = atomic_load_explicit(&tokens, memory_order_relaxed);
-    while (have >= bytes)
-        if (atomic_compare_exchange_weak_explicit(&tokens, &have, have - bytes,
-                                                  memory_order_relaxed, memory_order_relaxed))
-            return true;
+    uint64_t have = atomic_load_explicit(&tokens, memory_order_relaxed), some;
+    do
+        some = have < bytes ? have : bytes;
+    while (some && !atomic_compare_exchange_weak_explicit(
+                       &tokens, &have, have - some, memory_order_relaxed, memory_order_relaxed));
+    return some;
+}
+
+void purge_budget_return(uint64_t bytes) {
+    purge_budget_earn(bytes);
+}
+
+bool purge_budget_take(uint64_t bytes) {
+    uint64_t some = purge_budget_take_some(bytes);
+    if (some == bytes)
+        return true;
+    purge_budget_return(some);
     return false;
 }

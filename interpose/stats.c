@@ -14,11 +14,10 @@
 /* The run's tile was counted as one live element; share it out. */
 static void add_run(stats_t *stats, const run_t *run) {
     uint64_t bytes = size_class_bytes(run->size_class);
-    uint64_t n_out = (uint64_t)run->n_carved - run->n_free;
-    uint64_t n_in = (uint64_t)run_capacity[run->size_class] - n_out;
+    uint64_t n_in = run->n_free, n_out = run_capacity[run->size_class] - n_in;
     stats->n_runs++;
-    stats->n_objects += n_out - 1;
-    stats->live_bytes -= RUN_BYTES - n_out * bytes;
+    stats->n_objects += n_out - !run->is_joined;
+    stats->live_bytes -= RUN_BYTES - n_out * bytes + (run->is_joined ? MHEAP_TAG_BYTES : 0);
     stats->free_bytes += n_in * bytes;
     stats->overhead_bytes += RUN_BYTES - (n_out + n_in) * bytes;
 }

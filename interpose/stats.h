@@ -10,7 +10,7 @@
  * live + listed + free + overhead == accessible, for the thread heaps; bytes.
  *   live      in objects that the program holds, as malloc_usable_size counts them
  *   listed    free, in fast lists, batches and inboxes, ready for use
- *   free      in free elements, in free and uncarved blocks of runs, and behind the mheaps' ends
+ *   free      in free elements, in free blocks of runs, and behind the mheaps' ends
  *   overhead  headers, boundary tags, and what is left over in runs
  */
 typedef struct {

@@ -54,8 +54,8 @@ typedef struct {
 /* One mheap of the heap. */
 typedef struct {
     region_t *region;
-    uint32_t largest_bin; /* of the mheap's free elements; ~0 if none */
-    uint32_t tail_bytes;  /* by which its vector may still grow */
+    uint32_t largest_bin;     /* of the mheap's free elements; ~0 if none */
+    uint32_t tail_bytes;      /* by which its vector may still grow */
     uint64_t accounted_bytes; /* of it that may be resident, as published (limits.h) */
 } heap_mheap_t;
 
@@ -83,15 +83,19 @@ typedef struct thread_heap {
     uint32_t n_mheaps, max_mheaps;
     heap_mheap_t *mheaps; /* inline_mheaps, or a mapping once there are more */
     heap_mheap_t inline_mheaps[N_INLINE_MHEAPS];
-    uint32_t partial_run[N_SMALL_CLASSES]; /* first run with free or uncarved blocks, tile number */
-    uint8_t n_cold[N_SMALL_CLASSES];       /* elements handed out while the class was cold; the
-                                              owner, who alone writes it, reads it unlocked */
-    int32_t limit[N_CLASSES];              /* of each list, in blocks; adapts */
+    uint32_t ready_runs[N_SMALL_CLASSES]; /* lists of runs by state (run.h), tile numbers */
+    uint32_t clean_runs[N_SMALL_CLASSES];
+    uint64_t n_puts; /* blocks that came home since all runs were searched for free pages */
+    uint8_t n_cold[N_SMALL_CLASSES]; /* elements handed out while the class was cold; the
+                                        owner, who alone writes it, reads it unlocked */
+    int32_t limit[N_CLASSES];        /* of each list, in blocks; adapts */
     struct {
         block_t *head;
         int32_t n_blocks;
     } previous[N_CLASSES];           /* a full list that was put aside; the owner's only */
     int32_t swept_credit[N_CLASSES]; /* of each list at the last sweep */
+    int32_t sent_home[N_CLASSES];    /* blocks that a full list sent home, not wanted back so far */
+    uint8_t n_flushes[N_CLASSES];    /* since the list was last refilled */
     uint64_t grown_bytes;            /* by which the mheaps grew since then */
     heap_counts_t counts;
 

@@ -233,8 +233,8 @@ static uint64_t absorb(mheap_t *h, mheap_elt_t *e) {
  * A tag that coalescing swallows keeps saying "free": if its object is freed again before the
  * memory is reused, mheap_checked_elt can tell.
  */
-void mheap_release_elt(mheap_t *h, mheap_elt_t *e) {
-    uint64_t n_words = e->n_user_data, dirty_bytes = elt_n_bytes(e);
+static void release_elt(mheap_t *h, mheap_elt_t *e, uint64_t dirty_bytes) {
+    uint64_t n_words = e->n_user_data;
     mheap_elt_t *next = elt_next(e);
     e->this_half = elt_half(n_words, true);
     if (next->is_free) {
@@ -256,8 +256,18 @@ void mheap_release_elt(mheap_t *h, mheap_elt_t *e) {
     bin_push(h, e, dirty_bytes);
 }
 
+void mheap_release_elt(mheap_t *h, mheap_elt_t *e) {
+    release_elt(h, e, elt_n_bytes(e));
+}
+
 void mheap_put_elt(mheap_t *h, mheap_uoffset_t uoffset) {
     mheap_elt_t *e = mheap_checked_elt(h, uoffset, "free");
     h->n_elts--;
     mheap_release_elt(h, e);
+}
+
+void mheap_put_elt_dirty(mheap_t *h, mheap_uoffset_t uoffset, uint64_t dirty_bytes) {
+    mheap_elt_t *e = mheap_checked_elt(h, uoffset, "free");
+    h->n_elts--;
+    release_elt(h, e, dirty_bytes);
 }

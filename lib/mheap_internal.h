@@ -40,6 +40,14 @@ mheap_uoffset_t mheap_get_extend(mheap_t *h, size_t n_bytes, size_t align, size_
 /* Free an object: coalesce it with free neighbours, or shrink the vector.  Never purges. */
 void mheap_put_elt(mheap_t *h, mheap_uoffset_t uoffset);
 
+/* The same, where at most dirty_bytes of the object are resident. */
+void mheap_put_elt_dirty(mheap_t *h, mheap_uoffset_t uoffset, uint64_t dirty_bytes);
+
+/* Make one object of an allocated one and the allocated one behind it: no tag lies between them any
+ * more.  And cut an object in two, the first of n_bytes.  (join.c) */
+void mheap_join_elts(mheap_t *h, mheap_uoffset_t uoffset);
+void mheap_split_elt(mheap_t *h, mheap_uoffset_t uoffset, size_t n_bytes);
+
 /* mheap_resize's work: in place or not at all. */
 bool mheap_resize_elt(mheap_t *h, mheap_uoffset_t uoffset, size_t n_bytes);
 

@@ -73,7 +73,7 @@
 #include "mheap.h"
 
 #define MHEAP_MAGIC                0x7061656868656170ull
-#define MHEAP_LAYOUT_VERSION       2u
+#define MHEAP_LAYOUT_VERSION       3u
 
 #define MHEAP_WORD_BYTES           8u /* user data comes in words of this size */
 #define MHEAP_TAG_BYTES            8u /* boundary tag before each object's user data */

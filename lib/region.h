@@ -2,18 +2,18 @@
 /*
  * region.h - the 64 MiB of address space that holds one mheap of a thread heap.
  *
- *      0            1 KiB              33 KiB          ...              64 KiB          64 MiB
- *      +------------+------------------+---------+------------+---------+---------------+
- *      | tile_class,| runs[1024]       | (unused)| thread_heap| mheap_t | vector        |
- *      | heap_index |                  |         |            |         |               |
- *      +------------+------------------+---------+------------+---------+---------------+
- *       ^ address & ~(64 MiB - 1)                  (the first region of a heap only)
+ *      0            1 KiB        33 KiB                                  576 KiB      64 MiB
+ *      +------------+------------+---------------+----+-------------+---------+-------------+
+ *      | tile_class | runs[1024] | bitmaps[1024] |    | thread_heap | mheap_t | vector      |
+ *      +------------+------------+---------------+----+-------------+---------+-------------+
+ *       ^ address & ~(64 MiB - 1)                       (the first region of a heap only)
  *
  * A tile is 64 KiB of address space.  tile_class says what lies in it: elements of the mheap, or a
  * run of blocks of one size class (run.h).  Only the pages of the header that are used are
- * resident: the run descriptors of the first tiles share a page with tile_class and heap_index.
+ * resident: the run descriptors of the first tiles share a page with tile_class, the bitmaps of
+ * eight tiles share one.
  *
- * tile_class and runs[] are written under the owning heap's lock.  Any thread may read the
+ * tile_class, runs[] and bitmaps[] are written under the owning heap's lock.  Any thread may read the
  * tile_class of a tile in which it holds a live object: it cannot change before that is freed.
  */
 #ifndef MHEAP_REGION_H
@@ -26,7 +26,7 @@
 
 #define REGION_LOG2_BYTES   26u
 #define REGION_BYTES        ((size_t)1 << REGION_LOG2_BYTES)
-#define REGION_HEADER_BYTES ((size_t)64 << 10)
+#define REGION_HEADER_BYTES ((size_t)576 << 10)
 #define N_REGION_TILES      (REGION_BYTES >> TILE_LOG2_BYTES)
 
 #define TILE_ELEMENTS       N_CLASSES /* else the size class of the tile's run */
@@ -34,11 +34,16 @@
 typedef struct region {
     uint8_t tile_class[N_REGION_TILES];
     uint32_t heap_index; /* of this region's entry in the thread heap's mheaps[] */
-    _Alignas(32) run_t runs[N_REGION_TILES];
+    uint64_t clean_run_bytes; /* of its runs' clean pages */
+    uint64_t got_blocks[N_REGION_TILES / 64]; /* bit per tile: its run was not searched for free
+                                                 pages since blocks came home to it */
+    _Alignas(64) run_t runs[N_REGION_TILES];
+    uint64_t bitmaps[N_REGION_TILES][RUN_BITMAP_WORDS]; /* of runs with more than 64 blocks */
 } region_t;
 
-_Static_assert(sizeof(region_t) + 16384 + sizeof(mheap_t) < REGION_HEADER_BYTES,
-               "the header tile also holds the thread heap and the mheap's header");
+_Static_assert(sizeof(region_t) + 16384 + sizeof(mheap_t) < REGION_HEADER_BYTES &&
+                   REGION_HEADER_BYTES % TILE_BYTES == 0,
+               "the header also holds the thread heap and the mheap's header");
 
 static inline region_t *region_of(const void *pointer) {
     return (region_t *)((uintptr_t)pointer & ~(uintptr_t)(REGION_BYTES - 1));
@@ -46,6 +51,10 @@ static inline region_t *region_of(const void *pointer) {
 
 static inline unsigned region_tile(const void *pointer) {
     return (unsigned)((uintptr_t)pointer >> TILE_LOG2_BYTES) & (N_REGION_TILES - 1);
+}
+
+static inline void *region_tile_start(region_t *region, unsigned tile) {
+    return (char *)region + tile * TILE_BYTES;
 }
 
 static inline unsigned region_tile_class(const region_t *region, const void *pointer) {
@@ -76,6 +85,14 @@ static inline void *run_at(uint32_t tile_number) {
 static inline run_t *run_of_tile(uint32_t tile_number) {
     region_t *region = region_of(run_at(tile_number));
     return &region->runs[tile_number & (N_REGION_TILES - 1)];
+}
+
+/* The bitmap of its free blocks. */
+static inline uint64_t *run_bits(run_t *run) {
+    if (run->size_class >= FIRST_CLASS_WITH_BITS_INSIDE)
+        return &run->bits_inside;
+    region_t *region = region_of(run);
+    return region->bitmaps[run - region->runs];
 }
 
 static inline uint32_t run_tile_number(const void *pointer) {

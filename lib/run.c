@@ -1,66 +1,162 @@
 /* SPDX-License-Identifier: MIT */
 #include "run.h"
 
-#include "region.h"
-
 #define RECIPROCAL(size_class, before, bytes) [size_class] = UINT32_MAX / (bytes) + 1u,
 #define CAPACITY(size_class, before, bytes)   [size_class] = RUN_BYTES / (bytes),
 
 const uint32_t run_reciprocal[N_SMALL_CLASSES] = {EACH_SMALL_CLASS(RECIPROCAL)};
 const uint16_t run_capacity[N_SMALL_CLASSES] = {EACH_SMALL_CLASS(CAPACITY)};
 
-void run_init(run_t *run, unsigned size_class) {
-    *run = (run_t){.size_class = (uint8_t)size_class};
+/* Block numbers, from `from` to before `to`. */
+typedef struct {
+    uint32_t from, to;
+} blocks_t;
+
+/* Bits of word number `word` that belong to the blocks. */
+static inline uint64_t word_mask(blocks_t blocks, uint32_t word) {
+    uint32_t first = word * 64;
+    uint64_t mask = ~(uint64_t)0;
+    if (blocks.from > first)
+        mask &= mask << (blocks.from - first);
+    if (blocks.to < first + 64)
+        mask &= ((uint64_t)1 << (blocks.to - first)) - 1;
+    return mask;
 }
 
-uint32_t run_take(run_t *run, block_t **head, uintptr_t key) {
-    uint32_t n_blocks = run->n_free;
-    if (n_blocks == 0)
-        return 0;
-    if (*head)
-        block_link(run->tail, *head, key);
-    *head = run->free;
-    run->free = run->tail = NULL;
-    run->n_free = 0;
-    return n_blocks;
+static inline uint32_t at_most(uint32_t number, uint32_t most) {
+    return number < most ? number : most;
 }
 
-uint32_t run_carve(run_t *run, void *start, uint32_t max_blocks, block_t **head, uintptr_t key) {
-    uint32_t n_blocks = (uint32_t)run_capacity[run->size_class] - run->n_carved;
-    if (n_blocks > max_blocks)
-        n_blocks = max_blocks;
-    size_t bytes = size_class_bytes(run->size_class);
-    char *first = (char *)start + run->n_carved * bytes;
-    block_t *next = *head;
-    for (uint32_t i = n_blocks; i-- > 0;) {
-        block_t *block = (block_t *)(first + i * bytes);
-        block_link(block, next, key);
-        next = block;
+/* offset / bytes of the class, for an offset of up to 64 KiB. */
+static inline uint32_t blocks_before(uint32_t offset, unsigned size_class) {
+    return (uint32_t)(((uint64_t)offset * run_reciprocal[size_class]) >> 32);
+}
+
+/* Blocks that lie wholly on the pages from `page` to before `end`. */
+static blocks_t blocks_within(const run_t *run, unsigned page, unsigned end) {
+    uint32_t bytes = (uint32_t)size_class_bytes(run->size_class);
+    uint32_t from = page * (uint32_t)RUN_PAGE_BYTES, to = end * (uint32_t)RUN_PAGE_BYTES;
+    uint32_t capacity = run_capacity[run->size_class];
+    return (blocks_t){blocks_before(from + bytes - 1, run->size_class),
+                      at_most(blocks_before(to, run->size_class), capacity)};
+}
+
+/* Blocks that have a byte on the page. */
+static blocks_t blocks_touching(const run_t *run, unsigned page) {
+    uint32_t bytes = (uint32_t)size_class_bytes(run->size_class);
+    uint32_t from = page * (uint32_t)RUN_PAGE_BYTES, to = from + (uint32_t)RUN_PAGE_BYTES;
+    uint32_t capacity = run_capacity[run->size_class];
+    return (blocks_t){blocks_before(from, run->size_class),
+                      at_most(blocks_before(to + bytes - 1, run->size_class), capacity)};
+}
+
+/* The first page of `pages` from `page` on; N_RUN_PAGES if there is none. */
+static inline unsigned next_page(uint32_t pages, unsigned page) {
+    uint32_t rest = pages & ~((1u << page) - 1u);
+    return rest ? (unsigned)__builtin_ctz(rest) : N_RUN_PAGES;
+}
+
+/* For each stretch of touched pages between clean ones. */
+#define FOREACH_STRETCH(run, page, end)                                                            \
+    for (unsigned page = next_page(~(run)->clean_pages & RUN_ALL_PAGES, 0), end;                   \
+         page < N_RUN_PAGES && (end = next_page((run)->clean_pages, page), true);                  \
+         page = next_page(~(run)->clean_pages & RUN_ALL_PAGES, end))
+
+static uint32_t count_free(const uint64_t *bits, blocks_t blocks) {
+    uint32_t n = 0;
+    for (uint32_t word = blocks.from / 64; word * 64 < blocks.to; word++)
+        n += (uint32_t)__builtin_popcountll(bits[word] & word_mask(blocks, word));
+    return n;
+}
+
+static bool are_all_free(const uint64_t *bits, blocks_t blocks) {
+    for (uint32_t word = blocks.from / 64; word * 64 < blocks.to; word++)
+        if (~bits[word] & word_mask(blocks, word))
+            return false;
+    return true;
+}
+
+static uint32_t count_ready(const run_t *run, const uint64_t *bits) {
+    uint32_t n = 0;
+    FOREACH_STRETCH(run, page, end) {
+        blocks_t blocks = blocks_within(run, page, end);
+        if (blocks.from < blocks.to)
+            n += count_free(bits, blocks);
     }
-    *head = next;
-    /* Relaxed: read without the lock to check a pointer, which was carved long before. */
-    __atomic_store_n(&run->n_carved, (uint16_t)(run->n_carved + n_blocks), __ATOMIC_RELAXED);
-    return n_blocks;
+    return n;
 }
 
-void run_list_push(uint32_t *head, uint32_t tile_number) {
-    run_t *run = run_of_tile(tile_number);
-    run->prev = 0;
-    run->next = *head;
-    if (*head)
-        run_of_tile(*head)->prev = tile_number;
-    *head = tile_number;
-    run->is_partial = 1;
+/* The space behind the last block looks like the beginning of one more.  Its bit is always set, so
+ * that nothing can come home to it. */
+static blocks_t blocks_with_guard(const run_t *run) {
+    return (blocks_t){0, run_capacity[run->size_class] + 1u};
 }
 
-void run_list_remove(uint32_t *head, uint32_t tile_number) {
-    run_t *run = run_of_tile(tile_number);
-    if (run->next)
-        run_of_tile(run->next)->prev = run->prev;
-    if (run->prev)
-        run_of_tile(run->prev)->next = run->next;
-    else
-        *head = run->next;
-    run->next = run->prev = 0;
-    run->is_partial = 0;
+void run_init(run_t *run, uint64_t *bits, unsigned size_class) {
+    uint32_t capacity = run_capacity[size_class];
+    *run = (run_t){.size_class = (uint8_t)size_class,
+                   .n_free = (uint16_t)capacity,
+                   .clean_pages = RUN_ALL_PAGES};
+    blocks_t set = blocks_with_guard(run);
+    for (uint32_t word = 0; word * 64 < set.to; word++)
+        __atomic_store_n(&bits[word], word_mask(set, word), __ATOMIC_RELAXED);
+}
+
+/* Up to n_blocks of the word's blocks. */
+static void take_from_word(uint64_t *word, uint64_t mask, char *first, size_t bytes,
+                           uint32_t n_blocks, run_chain_t *chain) {
+    uint64_t rest = *word & mask, left = *word;
+    while (rest && chain->n_blocks < n_blocks) {
+        unsigned i = (unsigned)__builtin_ctzll(rest);
+        run_chain_append(chain, (block_t *)(first + i * bytes));
+        left ^= rest & -rest;
+        rest &= rest - 1;
+    }
+    __atomic_store_n(word, left, __ATOMIC_RELAXED);
+}
+
+void run_take(run_t *run, uint64_t *bits, void *start, uint32_t n_blocks, run_chain_t *chain) {
+    size_t bytes = size_class_bytes(run->size_class);
+    uint32_t n_before = chain->n_blocks;
+    FOREACH_STRETCH(run, page, end) {
+        blocks_t blocks = blocks_within(run, page, end);
+        for (uint32_t word = blocks.from / 64;
+             word * 64 < blocks.to && blocks.from < blocks.to && chain->n_blocks < n_blocks; word++)
+            take_from_word(&bits[word], word_mask(blocks, word), (char *)start + word * 64 * bytes,
+                           bytes, n_blocks, chain);
+    }
+    uint32_t n_taken = chain->n_blocks - n_before;
+    run->n_free = (uint16_t)(run->n_free - n_taken);
+    run->n_ready = (uint16_t)(run->n_ready - n_taken);
+}
+
+void run_open_pages(run_t *run, const uint64_t *bits, unsigned n_pages) {
+    do {
+        for (; n_pages && run->clean_pages; n_pages--)
+            run->clean_pages &= (uint16_t)(run->clean_pages - 1);
+        run->n_ready = (uint16_t)count_ready(run, bits);
+        n_pages = 1;
+    } while (!run->n_ready && run->clean_pages);
+}
+
+uint32_t run_holes(const run_t *run, const uint64_t *bits) {
+    uint32_t holes = 0;
+    for (unsigned page = 0; page < N_RUN_PAGES; page++) {
+        if (!(run->clean_pages >> page & 1) && are_all_free(bits, blocks_touching(run, page)))
+            holes |= 1u << page;
+    }
+    return holes;
+}
+
+void run_set_clean(run_t *run, const uint64_t *bits, uint32_t pages) {
+    run->clean_pages |= (uint16_t)pages;
+    run->n_ready = (uint16_t)count_ready(run, bits);
+}
+
+bool run_is_sound(const run_t *run, const uint64_t *bits) {
+    uint32_t capacity = run_capacity[run->size_class];
+    blocks_t all = {0, capacity}, set = blocks_with_guard(run);
+    uint32_t last = capacity / 64;
+    return count_free(bits, all) == run->n_free && count_ready(run, bits) == run->n_ready &&
+           (bits[last] & ~word_mask(all, last)) == (word_mask(set, last) & ~word_mask(all, last));
 }

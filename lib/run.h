@@ -3,13 +3,21 @@
  * run.h - a run: one tile of 64 KiB cut into equal blocks of one size class, without headers.
  *
  * A run is an element got with mheap_get_aligned(RUN_BYTES, 64 KiB), so its boundary tag is the
- * last eight bytes of the tile before, and runs lie side by side.  Blocks are carved from the front
- * when needed, since a touched page is a resident page; blocks that came back are on a list.
+ * last eight bytes of the tile before it, and runs lie side by side.  (Elements of neighbouring
+ * runs may have been joined, see heap_runs.c.)
  *
- *      live or in some thread's lists = n_carved - n_free           (this equation always holds)
+ * Which of its blocks are free is a bitmap outside of the run, a bit per block.  So blocks go home
+ * without being touched, leave in the order of their addresses, a block that comes home twice is
+ * noticed, and finding pages that hold only free blocks is a matter of a few masks.  Such a page is
+ * given back: it becomes *clean*, as are those that were never used, and its blocks are not handed
+ * out before the page is *opened*, since a touched page is a resident page.
  *
- * The descriptor lies in the region's header.  Everything here happens under the owning heap's
- * lock.
+ * A free block is *ready* if it lies on no clean page.
+ *
+ *      live or in some thread's lists = capacity - n_free           (this equation always holds)
+ *
+ * Descriptor and bitmap lie in the region's header.  Everything here happens under the owning
+ * heap's lock, except run_block_is_free.
  */
 #ifndef MHEAP_RUN_H
 #define MHEAP_RUN_H
@@ -20,24 +28,44 @@
 #include "block.h"
 #include "size_class.h"
 
-#define TILE_LOG2_BYTES 16u
-#define TILE_BYTES      ((size_t)1 << TILE_LOG2_BYTES)
-#define RUN_BYTES       (TILE_BYTES - 8u) /* the last eight bytes are the next element's tag */
+/* The last eight bytes of a tile are the next element's tag. */
+#define TILE_LOG2_BYTES              16u
+#define TILE_BYTES                   ((size_t)1 << TILE_LOG2_BYTES)
+#define RUN_BYTES                    (TILE_BYTES - 8u)
+
+/* Pages in the sense of a run; where the system's are larger they go back in groups. */
+#define RUN_PAGE_BYTES               ((size_t)4096)
+#define N_RUN_PAGES                  16u
+#define RUN_ALL_PAGES                0xffffu
+
+/* Bitmaps of up to 64 blocks fit into the descriptor: classes from this one (1024 bytes) on. */
+#define FIRST_CLASS_WITH_BITS_INSIDE 31u
+#define RUN_BITMAP_WORDS             (TILE_BYTES / 16u / 64u)
+
+typedef enum {
+    RUN_FULL,  /* no free block; on no list */
+    RUN_READY, /* has ready blocks; on the heap's list of such */
+    RUN_CLEAN, /* all its free blocks are on clean pages; on the heap's list of such */
+    RUN_N_STATES
+} run_state_t;
 
 typedef struct run {
-    block_t *free, *tail;  /* blocks that came back; tail is NULL if n_free is 0 */
-    uint32_t next, prev;   /* in the heap's list of partial runs, tile numbers, 0 ends */
-    uint16_t n_free;       /* blocks on the list */
-    uint16_t n_carved;     /* blocks carved so far */
-    uint16_t purged_pages; /* bit per page: given back, to be carved afresh */
+    uint64_t bits_inside;
+    uint32_t next, prev;  /* on the heap's list for state and class, tile numbers, 0 ends */
+    uint16_t n_free;      /* bits set */
+    uint16_t n_ready;     /* of these, not on a clean page */
+    uint16_t clean_pages; /* bit per page */
     uint8_t size_class;
-    uint8_t is_partial; /* on the heap's list */
+    uint8_t state;     /* run_state_t */
+    uint8_t is_joined; /* to the element of the run before it */
 } run_t;
 
 _Static_assert(sizeof(run_t) == 32, "dense table in the region header");
+_Static_assert(RUN_BYTES / 1024 <= 64 && RUN_BYTES / 960 > 64, "bits_inside");
 
 /* For n < 2^16: n is a multiple of d exactly if (uint32_t)(n * run_reciprocal[d]) is less than
- * it: Lemire, Kaser, Kurz, "Faster remainder by direct computation", 2019. */
+ * it, and n / d is (n * run_reciprocal[d]) >> 32: Lemire, Kaser, Kurz, "Faster remainder by direct
+ * computation", 2019. */
 extern const uint32_t run_reciprocal[N_SMALL_CLASSES];
 extern const uint16_t run_capacity[N_SMALL_CLASSES]; /* blocks in a run */
 
@@ -46,61 +74,85 @@ static inline bool run_offset_is_block(uint32_t offset, unsigned size_class) {
     return (uint32_t)(offset * reciprocal) < reciprocal;
 }
 
+static inline uint32_t run_index(const void *block, unsigned size_class) {
+    uint32_t offset = (uint32_t)((uintptr_t)block & (TILE_BYTES - 1));
+    return (uint32_t)(((uint64_t)offset * run_reciprocal[size_class]) >> 32);
+}
+
 static inline void *run_start(const void *block) {
     return (void *)((uintptr_t)block & ~(uintptr_t)(TILE_BYTES - 1));
 }
 
 static inline bool run_is_empty(const run_t *run) {
-    return run->n_free == run->n_carved;
+    return run->n_free == run_capacity[run->size_class];
 }
 
-static inline bool run_has_uncarved(const run_t *run) {
-    return run->n_carved < run_capacity[run->size_class];
+/* What its list should be. */
+static inline run_state_t run_state(const run_t *run) {
+    return run->n_ready ? RUN_READY : run->n_free ? RUN_CLEAN : RUN_FULL;
 }
 
-static inline bool run_has_blocks(const run_t *run) {
-    return run->n_free > 0 || run_has_uncarved(run);
+static inline size_t run_clean_bytes(const run_t *run) {
+    return (unsigned)__builtin_popcount(run->clean_pages) * RUN_PAGE_BYTES;
 }
 
-/* Was the block at this offset, a multiple of the block size, ever carved?  Relaxed, for those
- * without the lock: n_carved only grows while a block is live. */
-static inline bool run_has_carved(const run_t *run, uint32_t offset) {
-    uint32_t index = (uint32_t)((uint64_t)offset * run_reciprocal[run->size_class] >> 32);
-    return index < __atomic_load_n(&run->n_carved, __ATOMIC_RELAXED);
+/* Take `block` back.  False if it is there already.  (Relaxed stores: run_block_is_free.) */
+static inline bool run_put(run_t *run, uint64_t *bits, const void *block) {
+    uint32_t index = run_index(block, run->size_class);
+    uint64_t *word = &bits[index / 64], bit = (uint64_t)1 << index % 64;
+    if (__builtin_expect((*word & bit) != 0, 0))
+        return false;
+    __atomic_store_n(word, *word | bit, __ATOMIC_RELAXED);
+    run->n_free++;
+    run->n_ready++;
+    return true;
 }
 
-/*
- * Can `block` come back?  Not if it was never carved, and not if it is back already.  That happens
- * when a block was freed, written to and freed again: its list then leads in a circle, and at the
- * second visit of the block its link, new since the first, leads down the run's own list, past
- * every block to the tail.
- */
-static inline bool run_misses(const run_t *run, const block_t *block) {
-    return run->n_free < run->n_carved && block != run->tail &&
-           run_has_carved(run, (uint32_t)((uintptr_t)block & (TILE_BYTES - 1)));
+/* Without the lock: a live block's bit does not change under its owner's hands. */
+static inline bool run_block_is_free(const uint64_t *bits, const void *block, unsigned size_class) {
+    uint32_t index = run_index(block, size_class);
+    return __atomic_load_n(&bits[index / 64], __ATOMIC_RELAXED) >> index % 64 & 1;
 }
 
-/* Take `block` back. */
-static inline void run_push(run_t *run, block_t *block, uintptr_t key) {
-    if (run->n_free++ == 0) {
-        run->tail = block;
-        run->free = NULL;
-    }
-    block_link(block, run->free, key);
-    run->free = block;
+/* Does the block at this offset begin on a clean page?  Without the lock. */
+static inline bool run_is_clean_at(const run_t *run, uint32_t offset) {
+    return __atomic_load_n(&run->clean_pages, __ATOMIC_RELAXED) >> offset / RUN_PAGE_BYTES & 1;
 }
 
-void run_init(run_t *run, unsigned size_class);
+/* All blocks free, all pages clean. */
+void run_init(run_t *run, uint64_t *bits, unsigned size_class);
 
-/* Put the run's whole free list in front of *head.  Returns the number of blocks. */
-uint32_t run_take(run_t *run, block_t **head, uintptr_t key);
+/* A list of blocks that grows at its end. */
+typedef struct {
+    block_t *head, *last;
+    uint32_t n_blocks;
+    uintptr_t key;
+} run_chain_t;
 
-/* Carve up to `max_blocks` fresh blocks of the run that starts at `start` and put them in front
- * of *head, lowest address first.  Returns the number of blocks. */
-uint32_t run_carve(run_t *run, void *start, uint32_t max_blocks, block_t **head, uintptr_t key);
+static inline void run_chain_append(run_chain_t *chain, block_t *block) {
+    if (chain->last)
+        block_link(chain->last, block, chain->key);
+    else
+        chain->head = block;
+    chain->last = block;
+    chain->n_blocks++;
+}
 
-/* Lists of partial runs.  *head and the arguments are tile numbers. */
-void run_list_push(uint32_t *head, uint32_t tile_number);
-void run_list_remove(uint32_t *head, uint32_t tile_number);
+/* Append ready blocks of the run that begins at `start`, lowest address first, until the chain has
+ * n_blocks.  Its end is not linked to anything yet. */
+void run_take(run_t *run, uint64_t *bits, void *start, uint32_t n_blocks, run_chain_t *chain);
+
+/* Open clean pages, the lowest first: at least so many, if there are, and as many as it takes to
+ * have a ready block. */
+void run_open_pages(run_t *run, const uint64_t *bits, unsigned n_pages);
+
+/* The pages that are not clean and hold no byte of a block that is not free. */
+uint32_t run_holes(const run_t *run, const uint64_t *bits);
+
+/* These pages of free blocks were given back. */
+void run_set_clean(run_t *run, const uint64_t *bits, uint32_t pages);
+
+/* The invariants that concern the run alone (H3, H4 in check.h). */
+bool run_is_sound(const run_t *run, const uint64_t *bits);
 
 #endif /* MHEAP_RUN_H */

@@ -41,13 +41,13 @@ void api_damage(damage_t damage, void *run_block) {
         self_heap->mheaps[region->heap_index].tail_bytes ^= 4096;
         break;
     case DAMAGE_RUN_COUNT:
-        run->n_carved ^= 0x8000;
+        run->n_free ^= 1;
         break;
     case DAMAGE_RUN_LIST:
-        run->tail = (block_t *)((uintptr_t)run->tail ^ 16);
+        run_bits(run)[0] ^= 1;
         break;
     case DAMAGE_PARTIAL:
-        run->is_partial ^= 1;
+        run->state ^= 1;
         break;
     case DAMAGE_TILE:
         region->tile_class[region_tile(run_block)] ^= 1;

@@ -270,7 +270,7 @@ TEST_P(Damage, IsFound) {
 
 INSTANTIATE_TEST_SUITE_P(Each, Damage,
                          testing::Values(std::pair{DAMAGE_ENTRY, "H1"},
-                                         std::pair{DAMAGE_RUN_COUNT, "H3"},
+                                         std::pair{DAMAGE_RUN_COUNT, "H4"},
                                          std::pair{DAMAGE_RUN_LIST, "H4"},
                                          std::pair{DAMAGE_PARTIAL, "H5"},
                                          std::pair{DAMAGE_TILE, "H3"}));

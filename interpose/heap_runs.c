@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+#include "heap_runs.h"
+
+#include "heap_elements.h"
+#include "limits.h"
+#include "mheap_internal.h"
+#include "object.h"
+#include "purge_budget.h"
+#include "vm.h"
+
+/* ---- Lists of runs ---- */
+
+static uint32_t *list_of(thread_heap_t *heap, const run_t *run) {
+    return run->state == RUN_READY ? &heap->ready_runs[run->size_class]
+                                   : &heap->clean_runs[run->size_class];
+}
+
+static void list_add(thread_heap_t *heap, run_t *run, uint32_t tile_number) {
+    uint32_t *head = list_of(heap, run);
+    run->prev = 0;
+    run->next = *head;
+    if (*head)
+        run_of_tile(*head)->prev = tile_number;
+    *head = tile_number;
+}
+
+static void list_remove(thread_heap_t *heap, run_t *run) {
+    if (run->next)
+        run_of_tile(run->next)->prev = run->prev;
+    if (run->prev)
+        run_of_tile(run->prev)->next = run->next;
+    else
+        *list_of(heap, run) = run->next;
+    run->next = run->prev = 0;
+}
+
+/* Put the run on the list that it belongs on by now. */
+static void relist(thread_heap_t *heap, run_t *run, uint32_t tile_number) {
+    run_state_t state = run_state(run);
+    if (state == run->state)
+        return;
+    if (run->state != RUN_FULL)
+        list_remove(heap, run);
+    run->state = (uint8_t)state;
+    if (state != RUN_FULL)
+        list_add(heap, run, tile_number);
+}
+
+/* ---- Runs come and go ---- */
+
+static bool make_run(thread_heap_t *heap, unsigned size_class) {
+    void *start = heap_get_element(heap, RUN_BYTES, TILE_BYTES, NULL);
+    if (!start)
+        return false;
+    region_t *region = region_of(start);
+    run_t *run = &region->runs[region_tile(start)];
+    run->size_class = (uint8_t)size_class; /* says where the bitmap is */
+    run_init(run, run_bits(run), size_class);
+    region->clean_run_bytes += run_clean_bytes(run);
+    region_set_tile_class(region, region_tile(start), size_class);
+    relist(heap, run, run_tile_number(start));
+    heap->counts.n_runs_made++;
+    return true;
+}
+
+/*
+ * The boundary tag between two runs lies on the last page of the first.  So that this page can go
+ * back, too, their elements are joined to one, and cut again when one of them is released.  No
+ * element of runs reaches over a multiple of so many tiles, so its first is found quickly.
+ */
+#define MAX_JOINED_RUNS 16u
+
+/* Is the run behind this one part of the same element, or can it be made so? */
+static bool join_next(region_t *region, unsigned tile) {
+    unsigned next = tile + 1, first = tile;
+    if (next % MAX_JOINED_RUNS == 0 || region->tile_class[next] == TILE_ELEMENTS)
+        return false;
+    if (region->runs[next].is_joined)
+        return true;
+    while (region->runs[first].is_joined)
+        first--;
+    mheap_join_elts(region_mheap(region), region_uoffset(region, region_tile_start(region, first)));
+    region->runs[next].is_joined = 1;
+    return true;
+}
+
+/* Cut an element of several runs before this one. */
+static void cut_before(region_t *region, unsigned tile) {
+    unsigned first = tile;
+    while (region->runs[first].is_joined)
+        first--;
+    mheap_split_elt(region_mheap(region), region_uoffset(region, region_tile_start(region, first)),
+                    (tile - first) * TILE_BYTES - MHEAP_TAG_BYTES);
+    region->runs[tile].is_joined = 0;
+}
+
+/* Make the run an element of its own. */
+static void cut_out(region_t *region, unsigned tile) {
+    if (region->runs[tile].is_joined)
+        cut_before(region, tile);
+    if ((tile + 1) % MAX_JOINED_RUNS != 0 && region->tile_class[tile + 1] != TILE_ELEMENTS &&
+        region->runs[tile + 1].is_joined)
+        cut_before(region, tile + 1);
+}
+
+static void release_run(thread_heap_t *heap, void *start) {
+    region_t *region = region_of(start);
+    run_t *run = &region->runs[region_tile(start)];
+    cut_out(region, region_tile(start));
+    region->clean_run_bytes -= run_clean_bytes(run);
+    list_remove(heap, run);
+    region_set_tile_class(region, region_tile(start), TILE_ELEMENTS);
+    heap_put_element_dirty(heap, start, TILE_BYTES - run_clean_bytes(run));
+}
+
+/* ---- Blocks out ---- */
+
+static void take_ready(thread_heap_t *heap, uint32_t tile_number, uint32_t n_blocks,
+                       run_chain_t *chain) {
+    run_t *run = run_of_tile(tile_number);
+    run_take(run, run_bits(run), run_at(tile_number), n_blocks, chain);
+    relist(heap, run, tile_number);
+}
+
+/* Make some blocks ready that lie on clean pages. */
+static bool open_pages(thread_heap_t *heap, unsigned size_class, unsigned n_pages) {
+    if (limits_would_exceed(n_pages * RUN_PAGE_BYTES))
+        return false;
+    if (!heap->clean_runs[size_class] && !make_run(heap, size_class))
+        return false;
+    uint32_t tile_number = heap->clean_runs[size_class];
+    run_t *run = run_of_tile(tile_number);
+    region_t *region = region_of(run);
+    region->clean_run_bytes -= run_clean_bytes(run);
+    run_open_pages(run, run_bits(run), n_pages);
+    region->clean_run_bytes += run_clean_bytes(run);
+    heap_note_resident(&heap->mheaps[region->heap_index]);
+    relist(heap, run, tile_number);
+    return true;
+}
+
+block_t *heap_take_blocks(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks,
+                          unsigned n_pages, uint32_t *n_taken) {
+    run_chain_t chain = {.key = heap->key};
+    if (!heap->ready_runs[size_class] && !open_pages(heap, size_class, n_pages))
+        return NULL;
+    while (chain.n_blocks < n_blocks && heap->ready_runs[size_class])
+        take_ready(heap, heap->ready_runs[size_class], n_blocks, &chain);
+    block_link(chain.last, NULL, heap->key);
+    *n_taken = chain.n_blocks;
+    return chain.head;
+}
+
+/* ---- Home ---- */
+
+/* fast_free asks only whether the offset is a block's; the bitmap knows more. */
+static __attribute__((noinline, cold)) void refuse_block(const run_t *run, const block_t *block) {
+    uint32_t offset = (uint32_t)((uintptr_t)block & (TILE_BYTES - 1));
+    bool is_behind = offset / size_class_bytes(run->size_class) == run_capacity[run->size_class];
+    misuse("free", block,
+           is_behind || run_is_clean_at(run, offset) ? "never allocated (found on its way home)"
+                                                     : "freed twice (found on its way home)");
+}
+
+/* Inline, since whole lists go through it.  False: not taken, and reported. */
+static inline bool put_block(thread_heap_t *heap, region_t *region, unsigned tile, block_t *block) {
+    run_t *run = &region->runs[tile];
+    if (__builtin_expect(!run_put(run, run_bits(run), block), 0))
+        return refuse_block(run, block), false;
+    heap->n_puts++;
+    region->got_blocks[tile / 64] |= (uint64_t)1 << tile % 64;
+    if (run->state != RUN_READY)
+        relist(heap, run, run_tile_number(block));
+    /* The last run with room of its class stays: it will be wanted again. */
+    if (run_is_empty(run) && (run->next || run->prev || heap->clean_runs[run->size_class]))
+        release_run(heap, run_start(block));
+    return true;
+}
+
+static inline bool put(thread_heap_t *heap, block_t *block) {
+    region_t *region = region_of(block);
+    unsigned tile = region_tile(block);
+    if (region->tile_class[tile] == TILE_ELEMENTS)
+        return heap_put_element(heap, block);
+    return put_block(heap, region, tile, block);
+}
+
+void heap_put(thread_heap_t *heap, void *pointer) {
+    put(heap, pointer);
+}
+
+void heap_put_list(thread_heap_t *heap, block_t *block) {
+    while (block) {
+        block_t *next = block_next(block, heap->key, "free");
+        if (!put(heap, block))
+            return; /* a list that holds a block twice has no end */
+        block = next;
+    }
+}
+
+/* ---- Holes ---- */
+
+/*
+ * A block that comes home may be the last one live on its page.  So runs are searched when the
+ * pages of as many blocks as came home would be worth it: so many bytes, and this part of what is
+ * resident.  Only runs that blocks came home to are looked at, and only if so much of one is free.
+ */
+#define HOLES_MIN_BYTES        ((uint64_t)1 << 20)
+#define HOLES_PART_OF_RESIDENT 32u
+#define HOLES_PART_OF_RUN      4u
+
+/* The system's pages may be larger than the run's. */
+static uint32_t whole_system_pages(uint32_t pages) {
+    unsigned n = (unsigned)(vm_page_bytes() / RUN_PAGE_BYTES);
+    if (n <= 1)
+        return pages;
+    uint32_t whole = 0, group = n < N_RUN_PAGES ? (1u << n) - 1 : RUN_ALL_PAGES;
+    for (unsigned page = 0; page + n <= N_RUN_PAGES; page += n)
+        if ((pages >> page & group) == group)
+            whole |= group << page;
+    return whole;
+}
+
+/* Give up to n_pages of `pages` back, in stretches.  Returns those that went. */
+static uint32_t purge_pages(char *start, uint32_t pages, unsigned n_pages) {
+    uint32_t gone = 0;
+    while (pages && n_pages) {
+        unsigned first = (unsigned)__builtin_ctz(pages),
+                 n = (unsigned)__builtin_ctz(~(pages >> first));
+        if (n > n_pages)
+            n = n_pages;
+        if (!vm_purge(start + first * RUN_PAGE_BYTES, n * RUN_PAGE_BYTES))
+            break;
+        uint32_t stretch = ((1u << n) - 1) << first;
+        gone |= stretch;
+        pages &= ~stretch;
+        n_pages -= n;
+    }
+    return gone;
+}
+
+#define LAST_PAGE (1u << (N_RUN_PAGES - 1))
+
+static size_t purge_run(thread_heap_t *heap, void *start, size_t max_bytes) {
+    run_t *run = run_of_tile(run_tile_number(start));
+    if (run->n_free < run_capacity[run->size_class] / HOLES_PART_OF_RUN)
+        return 0;
+    uint64_t *bits = run_bits(run);
+    uint32_t holes = run_holes(run, bits);
+    if ((holes & LAST_PAGE) && !join_next(region_of(start), region_tile(start)))
+        holes &= ~LAST_PAGE;
+    holes = whole_system_pages(holes);
+    if (!holes)
+        return 0;
+    uint32_t gone = purge_pages(start, holes, (unsigned)(max_bytes / RUN_PAGE_BYTES));
+    run_set_clean(run, bits, gone);
+    region_of(start)->clean_run_bytes += (size_t)__builtin_popcount(gone) * RUN_PAGE_BYTES;
+    relist(heap, run, run_tile_number(start));
+    return (size_t)__builtin_popcount(gone) * RUN_PAGE_BYTES;
+}
+
+/* Free pages of the runs of 64 tiles. */
+static size_t purge_tiles(thread_heap_t *heap, region_t *region, unsigned first, size_t max_bytes) {
+    uint64_t *got_blocks = &region->got_blocks[first / 64];
+    size_t bytes = 0;
+    while (*got_blocks && bytes < max_bytes) {
+        unsigned tile = first + (unsigned)__builtin_ctzll(*got_blocks);
+        *got_blocks &= *got_blocks - 1;
+        if (region->tile_class[tile] != TILE_ELEMENTS)
+            bytes += purge_run(heap, region_tile_start(region, tile), max_bytes - bytes);
+    }
+    return bytes;
+}
+
+/* Free pages of the runs of all mheaps, in the order of their addresses. */
+static size_t purge_runs(thread_heap_t *heap, size_t max_bytes) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < heap->n_mheaps; i++) {
+        for (unsigned tile = 0; tile < N_REGION_TILES; tile += 64)
+            bytes += purge_tiles(heap, heap->mheaps[i].region, tile, max_bytes - bytes);
+        heap_note_resident(&heap->mheaps[i]);
+    }
+    return bytes;
+}
+
+static void purge_runs_if_due(thread_heap_t *heap) {
+    uint64_t bytes = heap->n_puts * RUN_PAGE_BYTES, resident;
+    if (bytes < HOLES_MIN_BYTES && !limits_are_tight())
+        return;
+    resident = heap_resident_bytes(heap);
+    if (bytes < resident / HOLES_PART_OF_RESIDENT)
+        return;
+    heap->n_puts = 0;
+    if (limits_are_tight()) {
+        purge_runs(heap, SIZE_MAX);
+        return;
+    }
+    uint64_t granted = purge_budget_take_some(resident);
+    purge_budget_return(granted - purge_runs(heap, granted));
+}
+
+/* ---- Giving back ---- */
+
+void heap_purge_if_due(thread_heap_t *heap) {
+    purge_runs_if_due(heap);
+    heap_purge_elements_if_due(heap);
+}
+
+static void release_empty_runs(thread_heap_t *heap, uint32_t tile_number) {
+    while (tile_number) {
+        run_t *run = run_of_tile(tile_number);
+        uint32_t next = run->next;
+        if (run_is_empty(run))
+            release_run(heap, run_at(tile_number));
+        tile_number = next;
+    }
+}
+
+size_t heap_purge_all(thread_heap_t *heap) {
+    for (unsigned c = 0; c < N_SMALL_CLASSES; c++) {
+        release_empty_runs(heap, heap->ready_runs[c]);
+        release_empty_runs(heap, heap->clean_runs[c]);
+    }
+    return purge_runs(heap, SIZE_MAX) + heap_purge_elements(heap);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap_runs.h - the runs of a thread heap: blocks out of them, blocks and elements home, and the
+ * pages of free blocks back to the system.  All under the heap's lock; nothing here touches the fast
+ * lists.
+ */
+#ifndef MHEAP_HEAP_RUNS_H
+#define MHEAP_HEAP_RUNS_H
+
+#include "thread_heap.h"
+
+/* Ready blocks of a class, at most n_blocks, as a list that ends with NULL; if there are none,
+ * n_pages pages (at least) are opened for them, of a new run if need be.  *n_taken is set to their
+ * number.  NULL: no memory. */
+block_t *heap_take_blocks(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks,
+                          unsigned n_pages, uint32_t *n_taken);
+
+/* Take back whatever lies at `pointer`, a block or an element of this heap, which was checked.  A
+ * run is given up when it gets empty and is not needed. */
+void heap_put(thread_heap_t *heap, void *pointer);
+
+/* The same for the blocks of a list, from `block` on. */
+void heap_put_list(thread_heap_t *heap, block_t *block);
+
+/* Give pages back, when enough of what is free is ready and dirty and the budget allows it. */
+void heap_purge_if_due(thread_heap_t *heap);
+
+/* Give everything back that is not in use.  Returns the bytes of pages. */
+size_t heap_purge_all(thread_heap_t *heap);
+
+#endif /* MHEAP_HEAP_RUNS_H */
