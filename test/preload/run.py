@@ -40,6 +40,8 @@ def parse_arguments():
     parser.add_argument("--all", action="store_true", help="the long cases too")
     parser.add_argument("--install", action="store_true",
                         help="install missing programs by apt (as root or through sudo)")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table there, too, with versions "
+                        "and ratios")
     parser.add_argument("--list", action="store_true", help="list the cases and end")
     parser.add_argument("--keep", action="store_true", help="keep the files of the runs")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="run each case N times")
@@ -138,6 +140,29 @@ def print_table(results):
     return counts
 
 
+def version(case, path):
+    """Version of the Debian package that the first of the case's programs comes from; empty if from none."""
+    program = pathlib.Path(pc.find_program(case.programs[0], path) or "/").resolve()
+    for name in (str(program), str(program).removeprefix("/usr")):  # as it was before /usr was merged
+        owner = subprocess.run(["dpkg-query", "-S", name], stdout=subprocess.PIPE, text=True,
+                               stderr=subprocess.DEVNULL, check=False).stdout.split(":")[0]
+        if owner:
+            return subprocess.run(["dpkg-query", "-W", "-f", "${source:Upstream-Version}", owner],
+                                  stdout=subprocess.PIPE, text=True, check=False).stdout
+    return ""
+
+
+def write_markdown(results, path, file):
+    print("| case | version | result | time | peak memory |\n| --- | --- | --- | --- | --- |", file=file)
+    for result in results:
+        ratios = ["", ""]
+        if result.plain and result.preloaded:
+            ratios = [f"{result.preloaded.seconds / result.plain.seconds:.2f}",
+                      f"{result.preloaded.peak_mib / result.plain.peak_mib:.2f}"]
+        print(f"| {result.case.name} | {version(result.case, path)} | {result.outcome} "
+              f"| {' | '.join(ratios)} |", file=file)
+
+
 def run_all(cases, arguments, directory):
     directory.chmod(0o755)  # servers run as users of their own
     path = search_path(arguments)
@@ -152,6 +177,9 @@ def run_all(cases, arguments, directory):
             show_progress(results[-1])
             if not arguments.keep:
                 shutil.rmtree(place, ignore_errors=True)
+    if arguments.markdown:
+        with open(arguments.markdown, "w", encoding="utf-8") as file:
+            write_markdown(results, path, file)
     return print_table(results)
 
 
