@@ -19,6 +19,8 @@ unsigned api_self_id(void) {
     return self_heap == &no_heap ? 0 : self_heap->id;
 }
 
+__attribute__((weak)) void api_thread_ends(void) {}
+
 uint64_t api_accessible_bytes(void *pointer_in_heap) {
     return region_mheap(region_of(pointer_in_heap))->accessible_len;
 }

@@ -21,6 +21,9 @@ size_t heaps_trim(void);
 const char *api_check(void); /* NULL if every invariant holds, else the violated one */
 unsigned api_n_heaps(void);
 unsigned api_self_id(void);
+
+/* The calling thread does nothing more with its heap.  Only a sanitizer has to be told. */
+void api_thread_ends(void);
 uint64_t api_accessible_bytes(
     void *pointer_in_heap); /* of the pointer's mheap; never shrinks but by trimming */
 uint64_t api_reserved_bytes(void);

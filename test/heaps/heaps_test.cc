@@ -12,9 +12,15 @@
 #include <thread>
 #include <vector>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <gtest/gtest.h>
 
 namespace {
+
+// As in every program: creating a thread allocates, so the start is over when there are two.
+const bool has_started = (heap_free(heap_malloc(1)), true);
 
 void fill(void *object, size_t bytes, uint8_t tag) {
     if (object)
@@ -216,6 +222,64 @@ TEST(Heaps, ObjectsOutliveTheirThread) {
         }).join();
     EXPECT_EQ(heir, owner);
     EXPECT_EQ(api_accessible_bytes(objects[5000]), accessible);
+    EXPECT_EQ(api_check(), nullptr);
+}
+
+// Hand-over, adoption and fork at once: threads that die and are replaced while they free each
+// other's objects, and a thread that forks among them.
+TEST(Heaps, ForkAmongThreadsThatComeAndGo) {
+    struct Slot {
+        std::mutex mutex;
+        Object object{};
+    };
+    std::vector<Slot> slots(64);
+    std::atomic<bool> stop{false};
+    std::atomic<int> n_wrong{0};
+    auto short_life = [&](unsigned seed) {
+        std::mt19937 rng(seed);
+        for (int i = 0; i < 300; i++) {
+            size_t bytes = i % 50 ? rng() % 600 : rng() % 200000;
+            Object mine{heap_malloc(bytes), bytes, static_cast<uint8_t>(rng())};
+            fill(mine.address, mine.bytes, mine.tag);
+            {
+                Slot &slot = slots[rng() % slots.size()];
+                std::lock_guard<std::mutex> guard(slot.mutex);
+                std::swap(mine, slot.object);
+            }
+            n_wrong += !is_filled(mine.address, mine.address ? mine.bytes : 0, mine.tag);
+            heap_free(mine.address);
+        }
+        api_thread_ends();
+    };
+    std::vector<std::thread> lines;
+    for (unsigned t = 0; t < 3; t++)
+        lines.emplace_back([&, t] {
+            for (unsigned life = 0; !stop; life++)
+                std::thread(short_life, t * 1000 + life).join();
+        });
+    for (int i = 0; i < 12; i++) {
+        Object before{heap_malloc(500), 500, 7};
+        fill(before.address, before.bytes, before.tag);
+        pid_t child = fork();
+        if (child == 0) {
+            bool is_sound = api_check() == nullptr && is_filled(before.address, 500, 7);
+            for (int k = 0; k < 100; k++)
+                heap_free(heap_malloc(static_cast<size_t>(k) * 700));
+            heap_free(before.address);
+            heaps_trim();
+            _exit(is_sound && api_check() == nullptr ? 0 : 1);
+        }
+        int status = -1;
+        EXPECT_EQ(waitpid(child, &status, 0), child);
+        EXPECT_EQ(status, 0);
+        heap_free(before.address);
+    }
+    stop = true;
+    for (auto &line : lines)
+        line.join();
+    EXPECT_EQ(n_wrong, 0);
+    for (Slot &slot : slots)
+        heap_free(slot.object.address);
     EXPECT_EQ(api_check(), nullptr);
 }
 
