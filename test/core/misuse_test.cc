@@ -80,6 +80,34 @@ TEST_P(MisuseDeathTest, DataBytesOfAFreedObject) {
     EXPECT_DEATH(mheap_data_bytes(heap.v(), u[1]), "mheap_data_bytes.*already free");
 }
 
+TEST_P(MisuseDeathTest, InsideAFreeOne) {
+    memset(heap.at(u[1]), 0, 96);
+    mheap_put_elt(heap.h(), u[1]);
+    expect_death(u[1] + 24, "not the start of an object: inside a free one");
+}
+
+/* Without a size to go on with, the way from the first object ends before it gets there. */
+TEST_P(MisuseDeathTest, BehindATagOfNothing) {
+    memset(heap.at(u[1]) - 8, 0, 8);
+    memset(heap.at(u[3]) - 8, 0x41, 8);
+    expect_death(u[3], "boundary tag before the object is damaged");
+}
+
+/* What a put finds when it takes a free neighbour off its list. */
+TEST_P(MisuseDeathTest, DamagedFreeNeighbour) {
+    for (size_t i : {0, 2, 4})
+        mheap_put_elt(heap.h(), u[i]); /* past the cache: 4 is the head, then 2, then 0 */
+    auto put_between = [this] { mheap_put_elt(heap.h(), u[1]); };
+    mheap_elt_t *e = heap.elt(u[2]), good = *e;
+    e->n_user_data++;
+    EXPECT_DEATH(put_between(), "boundary tag of a free object is damaged");
+    *e = good;
+    for (mheap_uoffset_t wrong : {3u, 0xfffffff0u, MHEAP_GROUNDED, u[3]}) {
+        e->free_elt.prev_uoffset = wrong;
+        EXPECT_DEATH(put_between(), "links of a free object are damaged") << wrong;
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(Flags, MisuseDeathTest,
                          ::testing::Values(0u, uint32_t{MHEAP_FLAG_SMALL_OBJECT_CACHE}));
 

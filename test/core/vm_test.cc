@@ -114,6 +114,27 @@ TEST(Vm, MovesPages) {
     vm_release(to, 2 * page);
 }
 
+TEST(VmFailure, MovesNothingWhenRefused) {
+    size_t n = 4 * vm_page_bytes();
+    char *from = static_cast<char *>(vm_map(n)), *to = static_cast<char *>(vm_map(n));
+    from[0] = 1;
+    {
+        FailAt first(1, false);
+        EXPECT_FALSE(vm_move(from, to, n));
+    }
+    EXPECT_EQ(from[0], 1);
+    EXPECT_EQ(to[0], 0);
+    vm_release(from, n);
+    vm_release(to, n);
+}
+
+/* The first try is not aligned by luck (64 GiB); the second, wider one is refused. */
+TEST(VmFailure, NoRoomForTheWiderReservation) {
+    FailAt third(3, false); /* reserve, release, reserve */
+    EXPECT_EQ(vm_reserve(vm_page_bytes(), size_t{1} << 36), nullptr);
+    EXPECT_TRUE(has_failed);
+}
+
 TEST(Vm, PopulatesAtOnce) {
     size_t page = vm_page_bytes();
     char *p = static_cast<char *>(vm_map(16 * page));
