@@ -4,13 +4,14 @@
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "glibc_malloc.h"
 #include "hardened_large.h"
 #include "hardened_lock.h"
 #include "hardened_slab.h"
-#include "object.h"
 #include "observe.h"
+#include "options.h"
 
 #define likely(condition)   __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
@@ -72,16 +73,26 @@ void *hardened_new_aligned(size_t align, size_t bytes) {
 
 /* ---- Pointers of neither kind of object ---- */
 
+/* Not misuse(): that looks for the object in the ordinary allocator, to which the guards of a large
+ * one belong. */
+static void report_words(const char *function, const void *pointer, const char *words) {
+    line_t line = {.n_bytes = 0};
+    line_misuse(&line, function, pointer, words);
+    line_report(&line);
+    if (options.abort)
+        fatal_abort();
+}
+
 static void report(const char *function, const void *pointer, line_t *what) {
     what->text[what->n_bytes] = '\0'; /* line_text leaves room for it */
-    misuse(function, pointer, what->text);
+    report_words(function, pointer, what->text);
 }
 
 /* True if it is an object of glibc's malloc. */
 static bool is_glibcs(const char *function, const void *pointer) {
     if (glibc_malloc_owns(pointer))
         return true;
-    misuse(function, pointer, "not a pointer from this allocator");
+    report_words(function, pointer, "not a pointer from this allocator");
     return false;
 }
 
@@ -130,7 +141,7 @@ void hardened_free_aligned_sized(void *pointer, size_t align, size_t bytes) {
     hardened_freeing_t freeing = {
         .function = "free_aligned_sized", .has_bytes = true, .bytes = bytes};
     if (align && ((uintptr_t)pointer & (align - 1)) != 0)
-        misuse(freeing.function, pointer, "freed with a wrong alignment");
+        report_words(freeing.function, pointer, "freed with a wrong alignment");
     else
         hardened_free_as(pointer, &freeing);
 }

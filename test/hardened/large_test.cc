@@ -170,8 +170,8 @@ TEST_P(Large, WhatReallocAddsIsZero) {
         memset(object, 0xA5, size());
         auto *resized = static_cast<char *>(realloc(object, to));
         ASSERT_TRUE(is_zero(resized + size(), to - size())) << to;
+        memset(resized, 0xA5, to);
         resized = static_cast<char *>(realloc(resized, size())); // and what was cut off
-        memset(resized, 0xA5, size());
         resized = static_cast<char *>(realloc(resized, to));
         ASSERT_TRUE(is_zero(resized + size(), to - size())) << to;
         free(resized);
