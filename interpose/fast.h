@@ -23,11 +23,12 @@ static inline void *fast_pop(thread_heap_t *heap, block_list_t *list, size_t byt
     if (unlikely(!block))
         return heap_malloc_slow(bytes);
     uintptr_t next = block_decode(block, heap->key);
-    if (unlikely(!block_link_is_plausible(next)))
+    if (unlikely(BLOCK_CHECKS && !block_link_is_plausible(next)))
         return heap_malloc_slow(bytes); /* finds it again, and says so */
     list->head = (block_t *)next;
     list->credit++;
-    block->link = 0; /* no longer looks free; and tells nobody the key */
+    if (BLOCK_CHECKS)
+        block->link = 0; /* no longer looks free; and tells nobody the key */
     return block;
 }
 
@@ -46,7 +47,7 @@ static inline void *fast_malloc(size_t bytes) {
  * of being free already, and the slow path decides. */
 static inline void fast_push(thread_heap_t *heap, block_list_t *list, block_t *block) {
     uintptr_t mask = block_mask(block, heap->key);
-    if (unlikely(block_link_is_plausible(block_decode_with(mask, block->link))))
+    if (unlikely(BLOCK_CHECKS && block_link_is_plausible(block_decode_with(mask, block->link))))
         return heap_free_slow(block);
     if (unlikely(--list->credit < 0))
         return heap_free_slow(block);
@@ -56,14 +57,16 @@ static inline void fast_push(thread_heap_t *heap, block_list_t *list, block_t *b
 static inline void fast_free_element(thread_heap_t *heap, region_t *region, void *pointer) {
     mheap_t *h = region_mheap(region);
     mheap_uoffset_t uoffset = region_uoffset(region, pointer);
-    if (unlikely((uintptr_t)pointer % 16 != 0 || !uoffset_is_plausible(h, uoffset)))
+    if (unlikely(BLOCK_CHECKS &&
+                 ((uintptr_t)pointer % 16 != 0 || !uoffset_is_plausible(h, uoffset))))
         return heap_free_slow(pointer);
     mheap_elt_t *e = elt_at(h, uoffset);
     /* Not free, not cached, an odd number of words (element_bytes), no more than a medium object
      * has. */
     uint32_t n_words = e->n_user_data;
-    if (unlikely(e->is_free || e->is_cached || n_words < 3 || n_words % 2 == 0 ||
-                 n_words > MEDIUM_MAX_BYTES / MHEAP_WORD_BYTES + 1 || !elt_agrees_with_next(h, e)))
+    if (unlikely(BLOCK_CHECKS && (e->is_free || e->is_cached || n_words < 3 || n_words % 2 == 0 ||
+                                  n_words > MEDIUM_MAX_BYTES / MHEAP_WORD_BYTES + 1 ||
+                                  !elt_agrees_with_next(h, e))))
         return heap_free_slow(pointer);
     unsigned size_class = size_class_within((size_t)n_words * MHEAP_WORD_BYTES);
     if (unlikely(!thread_heap_wants_element(heap, size_class)))
@@ -74,7 +77,7 @@ static inline void fast_free_element(thread_heap_t *heap, region_t *region, void
 static inline void fast_free(void *pointer) {
     thread_heap_t *heap = self_heap;
     size_t index = (uintptr_t)pointer >> REGION_LOG2_BYTES;
-    if (unlikely(index >= N_REGIONS))
+    if (unlikely(BLOCK_CHECKS && index >= N_REGIONS))
         return heap_free_slow(pointer);
     if (unlikely(atomic_load_explicit(&region_owner[index], memory_order_relaxed) != heap->fast_id))
         return heap_free_other(pointer); /* NULL, too */
@@ -83,7 +86,8 @@ static inline void fast_free(void *pointer) {
     block_list_t *list = &heap->list[tile_class];
     uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
     /* As run_offset_is_block.  No offset is a block's in a tile of elements: one test for both. */
-    if (unlikely((uint32_t)(offset * list->reciprocal) >= list->reciprocal)) {
+    if (unlikely(BLOCK_CHECKS ? (uint32_t)(offset * list->reciprocal) >= list->reciprocal
+                              : tile_class == TILE_ELEMENTS)) {
         if (tile_class == TILE_ELEMENTS)
             return fast_free_element(heap, region, pointer);
         return heap_free_slow(pointer);

@@ -27,6 +27,7 @@ static void move_part(move_t *move, size_t begin, size_t end) {
 }
 
 bool large_move(const extent_t *from, const extent_t *to, bool may_move, large_pieces_t *pieces) {
+    // cppcheck-suppress ctuuninitvar ; *pieces is set here, not read
     move_t move = {from, to, may_move, false, true, pieces};
     unsigned i = 0;
     size_t begin = 0;

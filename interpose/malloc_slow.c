@@ -189,7 +189,7 @@ static inline unsigned run_block_class(const void *pointer) {
     unsigned tile_class = region_tile_class(region_of(pointer), pointer);
     uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
     if (tile_class >= N_SMALL_CLASSES || !run_offset_is_block(offset, tile_class) ||
-        unlikely(block_link_is_plausible(block_decode(pointer, self_heap->key))))
+        unlikely(BLOCK_CHECKS && block_link_is_plausible(block_decode(pointer, self_heap->key))))
         return N_CLASSES;
     return tile_class;
 }

@@ -50,6 +50,7 @@ static void *runtime_function(void *linked, const char *name) {
 static handler_fn *new_handler(void) {
     handler_fn *(*get)(void) = (handler_fn * (*)(void))
         runtime_function((void *)std_get_new_handler, "_ZSt15get_new_handlerv");
+    // cppcheck-suppress legacyUninitvar ; taken for a declaration without a value
     return get ? get() : NULL;
 }
 

@@ -31,12 +31,14 @@ static bool is_block_place(uintptr_t address, owner_id_t owner) {
  * The first word is a link, to nothing or to a block of the same heap, whose first word is a link,
  * and so on: a list never joins blocks of two heaps.  One step is not enough to be sure.  Of what a
  * program may write into a live object, a word in 2^38 decodes to an aligned place in a heap of a
- * GiB, which a busy server would meet within days; with the steps behind it has to be the place of a
- * block that is free: one word in 2^44 if there are a million of those.
+ * GiB, which a busy server would meet within days; with the steps behind it has to be the place of
+ * a block that is free: one word in 2^44 if there are a million of those.
  */
 #define LINKS_TO_FOLLOW 3
 
 static bool is_on_a_list(const block_t *block, owner_id_t owner) {
+    if (!BLOCK_CHECKS)
+        return false;
     for (int i = 0; i < LINKS_TO_FOLLOW; i++) {
         uintptr_t next = block_decode(block, secret_key());
         if (next == 0)

@@ -23,6 +23,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Never defined but to count what the checks on the hot paths cost (docs/MISUSE.md): without them.
+ */
+#ifdef MHEAP_NO_CHECKS
+#define BLOCK_CHECKS 0
+#else
+#define BLOCK_CHECKS 1
+#endif
+
 #define BLOCK_ADDRESS_BITS 48u /* no user address has a bit set from here up */
 
 typedef struct block {
@@ -32,7 +40,7 @@ typedef struct block {
 /* `key` is odd, random, and a secret of the process's.  A product, so that the top bits of the
  * masks of two blocks differ, however near they are. */
 static inline uintptr_t block_mask(const block_t *block, uintptr_t key) {
-    return (uintptr_t)block * key;
+    return BLOCK_CHECKS ? (uintptr_t)block * key : 0;
 }
 
 /* Odd, and each other's inverse modulo 2^64.  In memory, so that multiplying is one instruction. */
@@ -40,11 +48,11 @@ extern const uint64_t block_encode_factor __attribute__((visibility("hidden")));
 extern const uint64_t block_decode_factor __attribute__((visibility("hidden")));
 
 static inline uintptr_t block_encode_with(uintptr_t mask, const block_t *next) {
-    return ((uintptr_t)next ^ mask) * block_encode_factor;
+    return BLOCK_CHECKS ? ((uintptr_t)next ^ mask) * block_encode_factor : (uintptr_t)next;
 }
 
 static inline uintptr_t block_decode_with(uintptr_t mask, uintptr_t link) {
-    return link * block_decode_factor ^ mask;
+    return BLOCK_CHECKS ? link * block_decode_factor ^ mask : link;
 }
 
 static inline uintptr_t block_decode(const block_t *block, uintptr_t key) {
