@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "background.h"
 #include "fork.h"
 #include "fatal.h"
 #include "heaps.h"
@@ -36,6 +37,7 @@ void boot_first_heap(void) {
 __attribute__((constructor)) static void boot(void) {
     options_init();
     limits_start();
+    background_enable();
     options_warn();
     heaps_set_slow_mode(observe_wants_slow_mode());
     observe_start();

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "background.h"
 #include "hardened.h"
 #include "heaps.h"
 #include "large.h"
@@ -68,6 +69,7 @@ static void child(void) {
     heaps_fork_child();
     if (MHEAP_HARDENED)
         hardened_fork_child();
+    background_fork_child();
     n_without_locks = 0;
     has_locks = false;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "heap_runs.h"
 
+#include "background.h"
 #include "heap_elements.h"
 #include "limits.h"
 #include "mheap_internal.h"
@@ -302,6 +303,7 @@ static void purge_runs_if_due(thread_heap_t *heap) {
 /* ---- Giving back ---- */
 
 void heap_purge_if_due(thread_heap_t *heap) {
+    background_notify();
     purge_runs_if_due(heap);
     heap_purge_elements_if_due(heap);
 }

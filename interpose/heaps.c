@@ -131,6 +131,7 @@ static region_t *make_region(size_t min_bytes) {
             return NULL;
         bytes /= 2;
     }
+    vm_keep_small_pages(region, bytes);
     if (!vm_commit(region, commit)) {
         vm_release(region, bytes);
         return NULL;

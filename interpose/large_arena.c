@@ -27,6 +27,8 @@ arena_t *arena_new(size_t bytes, size_t align, bool is_span) {
     arena->memory = memory;
     arena->bytes = bytes;
     arena->is_span = is_span;
+    if (!is_span) /* a span's object is larger than any huge page */
+        vm_keep_small_pages(memory, bytes);
     owner_set(memory, bytes, OWNER_LARGE);
     large_store.stats.reserved_bytes += bytes;
     if (is_span)

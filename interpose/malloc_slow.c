@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "background.h"
 #include "fast.h"
 #include "fast_memalign.h"
 #include "glibc_malloc.h"
@@ -64,6 +65,7 @@ static void *allocate(size_t bytes, size_t align, bool *is_zero, void *caller) {
     }
     block->link = 0; /* what was there may be a link from an earlier life */
     observe_allocated(block, bytes, caller);
+    background_start_if_wanted();
     return block;
 }
 
@@ -152,6 +154,7 @@ static void free_large(void *pointer, const char *function) {
     observe_freed(pointer); /* before another thread can be given the address */
     if (!large_free(pointer, &what))
         misuse(function, pointer, what);
+    background_notify();
 }
 
 static void free_object(void *pointer, const object_t *object, const char *function) {

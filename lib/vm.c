@@ -2,7 +2,9 @@
 #include "vm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -126,6 +128,31 @@ void vm_huge_pages(void *memory, size_t bytes, bool wanted) {
     advise(VM_CALL_HUGE, memory, bytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
+/* Read once: the setting is the machine's.  Any thread finds the same. */
+static bool system_gives_huge_pages_always(void) {
+    static _Atomic int state; /* 0: not read yet, 1: no, 2: yes; relaxed */
+    int now = atomic_load_explicit(&state, memory_order_relaxed);
+    if (now)
+        return now == 2;
+    char text[32] = "";
+    int saved_errno = errno;
+    int file = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC);
+    if (file >= 0) {
+        ssize_t n = read(file, text, sizeof text - 1);
+        text[n > 0 ? n : 0] = '\0';
+        close(file);
+    }
+    errno = saved_errno;
+    now = strncmp(text, "[always]", 8) == 0 ? 2 : 1;
+    atomic_store_explicit(&state, now, memory_order_relaxed);
+    return now == 2;
+}
+
+void vm_keep_small_pages(void *memory, size_t bytes) {
+    if (system_gives_huge_pages_always())
+        vm_huge_pages(memory, bytes, false);
+}
+
 bool vm_move(void *from, void *to, size_t bytes) {
     if (!may_call(VM_CALL_MOVE))
         return false;
@@ -142,7 +169,10 @@ bool vm_renew(void *memory, size_t bytes) {
 }
 
 bool vm_decommit(void *memory, size_t bytes) {
-    return map(VM_CALL_DECOMMIT, memory, bytes, PROT_NONE, MAP_FIXED | MAP_NORESERVE) != NULL;
+    if (!map(VM_CALL_DECOMMIT, memory, bytes, PROT_NONE, MAP_FIXED | MAP_NORESERVE))
+        return false;
+    vm_keep_small_pages(memory, bytes); /* a new mapping: what was said of the old is forgotten */
+    return true;
 }
 
 size_t vm_resident_bytes(void *memory, size_t bytes) {

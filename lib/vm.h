@@ -44,6 +44,10 @@ bool vm_purge(void *memory, size_t bytes);
 /* Ask for (or forbid) huge pages in the range.  A hint: the answer does not matter. */
 void vm_huge_pages(void *memory, size_t bytes, bool wanted);
 
+/* Memory that is used little by little gets no huge pages where the system is set to give them to
+ * everybody ("always"): the first byte would cost two megabytes. */
+void vm_keep_small_pages(void *memory, size_t bytes);
+
 /* Move `bytes` of pages to `to` (accessible or reserved memory of ours there is replaced), leaving
  * `from` accessible and zero.  False, and nothing changed, where the kernel cannot. */
 bool vm_move(void *from, void *to, size_t bytes);

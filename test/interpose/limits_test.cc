@@ -146,3 +146,88 @@ TEST(Mappings, StayFewWhenPagesAreGivenBack) {
     for (void *object : objects)
         free(object);
 }
+
+// Gigabytes of heap are a few dozen mappings, however large the objects are.
+TEST(Mappings, FewDozenForGigabytes) {
+    SKIP_UNDER_STAND_IN("glibc has more");
+    for (size_t size : {10 * KiB, 400 * KiB, 3 * MiB}) {
+        Outcome outcome = run_in_child([size] {
+            size_t before = n_mappings();
+            std::vector<void *> objects(2 * GiB / size);
+            for (void *&object : objects)
+                object = malloc(size); // not touched: it costs no memory
+            require(n_mappings() <= before + 100, "2 GiB of heap have at most 100 mappings");
+        });
+        EXPECT_TRUE(outcome.succeeded()) << size << ": " << outcome;
+    }
+}
+
+// The program uses up the kernel's mappings itself; malloc then gives what needs none, and
+// recovers.
+TEST(Mappings, NoneLeft) {
+    Outcome outcome = run_program({{"limits", "mappings"}, {}, {}});
+    ASSERT_TRUE(outcome.succeeded()) << outcome;
+    if (outcome.out == "skip\nok\n")
+        GTEST_SKIP() << "this kernel has more mappings than the program uses up";
+}
+
+// ---- Limits of our own: MHEAP_CONF ----------------------------------------------------------
+
+TEST(LimitHard, IsKeptAndAllOfItServesAgain) {
+    SKIP_UNDER_STAND_IN("MHEAP_CONF");
+    for (size_t limit : {64 * MiB, 200 * MiB}) {
+        std::string bytes = std::to_string(limit);
+        Outcome outcome =
+            run_program({{"limits", "hard", bytes}, {"MHEAP_CONF=limit_hard:" + bytes}, {}});
+        EXPECT_TRUE(outcome.succeeded()) << bytes << ": " << outcome;
+    }
+}
+
+TEST(LimitHard, HoldsForAllThreadsTogether) {
+    SKIP_UNDER_STAND_IN("MHEAP_CONF");
+    for (const char *size : {"16", "5000", "100000", "3000000"}) {
+        Outcome outcome =
+            run_program({{"eat", size, "4", "other"}, {"MHEAP_CONF=limit_hard:64m"}, {}});
+        ASSERT_TRUE(outcome.succeeded()) << size << ": " << outcome;
+        EXPECT_GE(std::stoul(outcome.out), 32 * MiB) << size;
+        EXPECT_LE(std::stoul(outcome.out), 64 * MiB) << size;
+    }
+}
+
+TEST(LimitSoft, FreeMemoryGoesBackNearIt) {
+    SKIP_UNDER_STAND_IN("MHEAP_CONF");
+    std::string bytes = std::to_string(60 * MiB);
+    Outcome outcome =
+        run_program({{"limits", "soft", bytes}, {"MHEAP_CONF=limit_soft:" + bytes}, {}});
+    EXPECT_TRUE(outcome.succeeded()) << outcome;
+}
+
+TEST(Background, GivesBackWhileTheProgramSleeps) {
+    SKIP_UNDER_STAND_IN("MHEAP_CONF");
+    Outcome outcome = run_program({{"limits", "background"}, {"MHEAP_CONF=background:true"}, {}});
+    EXPECT_TRUE(outcome.succeeded()) << outcome;
+}
+
+// ---- Huge pages -----------------------------------------------------------------------------
+
+// Where the system gives huge pages to everybody, our regions decline: the kernel's flag "nh".
+TEST(HugePages, NotForHeapsWhereTheyAreForEverybody) {
+    SKIP_UNDER_STAND_IN("regions");
+    std::ifstream setting("/sys/kernel/mm/transparent_hugepage/enabled");
+    std::string first;
+    setting >> first;
+    if (first != "[always]")
+        GTEST_SKIP() << "the system's setting is not \"always\": " << first;
+    void *object = malloc(100);
+    std::ifstream smaps("/proc/self/smaps");
+    bool is_in = false, has_flag = false;
+    for (std::string line; std::getline(smaps, line);) {
+        unsigned long from, to;
+        if (sscanf(line.c_str(), "%lx-%lx ", &from, &to) == 2)
+            is_in = reinterpret_cast<uintptr_t>(object) - from < to - from;
+        else if (is_in && line.rfind("VmFlags:", 0) == 0)
+            has_flag = line.find(" nh") != std::string::npos;
+    }
+    EXPECT_TRUE(has_flag);
+    free(object);
+}

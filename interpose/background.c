@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+#include "background.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "heap_slow.h"
+#include "heaps.h"
+#include "options.h"
+#include "vm.h"
+
+#define STACK_BYTES ((size_t)64 << 10) /* besides what thread-local variables take of it */
+#define TICK_MS     250u
+
+bool background_is_wanted;
+uint32_t background_is_asleep;
+
+void background_enable(void) {
+    __atomic_store_n(&background_is_wanted, options.background, __ATOMIC_RELAXED);
+}
+
+static void wait_ms(uint64_t ms) {
+    struct timespec left = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+        ;
+}
+
+void background_wake(void) {
+    int saved_errno = errno;
+    if (__atomic_exchange_n(&background_is_asleep, 0, __ATOMIC_RELAXED))
+        syscall(SYS_futex, &background_is_asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    errno = saved_errno;
+}
+
+/* What becomes free between the trim and the sleep sees the flag, which was set before, and wakes:
+ * nothing is left behind. */
+static void *run(void *unused) {
+    /* Not SCHED_IDLE: on a busy machine whoever waits for a lock that we hold would wait for long.
+     */
+    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 19);
+    for (;;) {
+        wait_ms(options.decay_ms > TICK_MS ? options.decay_ms : TICK_MS);
+        __atomic_store_n(&background_is_asleep, 1, __ATOMIC_SEQ_CST);
+        heaps_trim();
+        while (__atomic_load_n(&background_is_asleep, __ATOMIC_RELAXED))
+            syscall(SYS_futex, &background_is_asleep, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
+    }
+    return unused;
+}
+
+static bool create_thread(void) {
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    pthread_t thread;
+    sigfillset(&all);
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = pthread_create(&thread, &attributes, run, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return result == 0;
+}
+
+/* The first heap becomes accessible with one call: more are growth.  pthread_create allocates, and
+ * so comes here again: by then nothing is wanted any more. */
+void background_start(void) {
+    if (heaps_are_forking() || vm_n_calls(VM_CALL_COMMIT) < 2 ||
+        !__atomic_exchange_n(&background_is_wanted, false, __ATOMIC_RELAXED))
+        return;
+    int saved_errno = errno;
+    create_thread(); /* refused: then as without the option */
+    errno = saved_errno;
+}
+
+void background_fork_child(void) {
+    __atomic_store_n(&background_is_asleep, 0, __ATOMIC_RELAXED);
+    background_enable();
+}
