@@ -113,8 +113,7 @@ void large_release(extent_t *extent, bool is_zero) {
 
 #define VICTIM_SEARCH_MAX 64u
 
-/* What of an extent is to go, if `bytes` should: a part at its end if it is much larger; whole huge
- * pages if those matter. */
+/* What of an extent is to go, if `bytes` should: a part at its end if it is much larger. */
 typedef struct {
     size_t begin, end; /* offsets */
 } part_t;
