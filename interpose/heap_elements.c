@@ -58,7 +58,8 @@ static void *get_from_end(thread_heap_t *heap, heap_mheap_t *entry, size_t bytes
     mheap_t *h = region_mheap(entry->region);
     uint64_t accessible_before = h->accessible_len;
     mheap_uoffset_t uoffset = mheap_get_extend(h, bytes, align, 0, is_zero);
-    purge_budget_earn(h->accessible_len - accessible_before);
+    uint64_t grown = h->accessible_len - accessible_before;
+    purge_budget_earn(grown + grown / 4); /* tags written when runs are cut out go back again */
     if (uoffset == MHEAP_GROUNDED)
         return NULL;
     uint32_t tail_before = entry->tail_bytes;
@@ -135,37 +136,52 @@ bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes) {
 
 /* Fewer dirty bytes than this, or than this part of what is in use, are likely to be used again
  * soon. */
-#define PURGE_MIN_BYTES            ((uint64_t)1 << 20)
+#define PURGE_MIN_BYTES            ((uint64_t)512 << 10)
 #define PURGE_PART_OF_USE          32u
 
 /* Near a limit, only a system call's cost counts. */
 #define PURGE_MIN_BYTES_WHEN_TIGHT ((uint64_t)64 << 10)
 
-static uint64_t dirty_bytes(const thread_heap_t *heap) {
+uint64_t heap_dirty_bytes(const thread_heap_t *heap) {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < heap->n_mheaps; i++)
         bytes += mheap_dirty_bytes(region_mheap(heap->mheaps[i].region));
     return bytes;
 }
 
-static void purge_under_budget(heap_mheap_t *entry, bool is_tight) {
-    mheap_t *h = region_mheap(entry->region);
-    uint64_t dirty = mheap_dirty_bytes(h);
-    uint64_t granted = is_tight ? dirty : purge_budget_take_some(dirty);
-    uint64_t purged = mheap_purge(h, granted);
-    if (!is_tight && purged < granted)
+/* Give up to max_bytes of the mheap back; returns how many went. */
+static uint64_t purge_under_budget(heap_mheap_t *entry, uint64_t max_bytes) {
+    uint64_t granted = purge_budget_take_some(max_bytes);
+    uint64_t purged = mheap_purge(region_mheap(entry->region), granted);
+    if (purged < granted)
         purge_budget_return(granted - purged);
     heap_note_resident(entry);
+    return purged;
+}
+
+void heap_purge_elements_some(thread_heap_t *heap, uint64_t max_bytes) {
+    for (uint32_t i = 0; i < heap->n_mheaps && max_bytes; i++) {
+        uint64_t dirty = mheap_dirty_bytes(region_mheap(heap->mheaps[i].region));
+        uint64_t purged =
+            purge_under_budget(&heap->mheaps[i], dirty < max_bytes ? dirty : max_bytes);
+        max_bytes -= purged < max_bytes ? purged : max_bytes;
+    }
 }
 
 void heap_purge_elements_if_due(thread_heap_t *heap) {
     bool is_tight = limits_are_tight();
-    uint64_t dirty = dirty_bytes(heap);
+    uint64_t dirty = heap_dirty_bytes(heap);
     if (dirty < (is_tight ? PURGE_MIN_BYTES_WHEN_TIGHT : PURGE_MIN_BYTES) ||
         (!is_tight && dirty < (heap_resident_bytes(heap) - dirty) / PURGE_PART_OF_USE))
         return;
-    for (uint32_t i = 0; i < heap->n_mheaps; i++)
-        purge_under_budget(&heap->mheaps[i], is_tight);
+    for (uint32_t i = 0; i < heap->n_mheaps; i++) {
+        heap_mheap_t *entry = &heap->mheaps[i];
+        if (is_tight)
+            mheap_purge(region_mheap(entry->region), SIZE_MAX);
+        else
+            purge_under_budget(entry, mheap_dirty_bytes(region_mheap(entry->region)));
+        heap_note_resident(entry);
+    }
 }
 
 size_t heap_purge_elements(thread_heap_t *heap) {

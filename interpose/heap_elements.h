@@ -39,6 +39,12 @@ void heap_note_resident(heap_mheap_t *entry);
  * (purge_budget.h). */
 void heap_purge_elements_if_due(thread_heap_t *heap);
 
+/* Give up to max_bytes back, under the budget. */
+void heap_purge_elements_some(thread_heap_t *heap, uint64_t max_bytes);
+
+/* Bytes of free elements and behind the mheaps' ends that may be resident. */
+uint64_t heap_dirty_bytes(const thread_heap_t *heap);
+
 /* Give everything back that is not in use: free pages, access to the mheaps' ends, empty regions.
  * Returns the bytes of pages. */
 size_t heap_purge_elements(thread_heap_t *heap);

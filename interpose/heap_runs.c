@@ -205,10 +205,27 @@ void heap_put_list(thread_heap_t *heap, block_t *block) {
  * A block that comes home may be the last one live on its page.  So runs are searched when the
  * pages of as many blocks as came home would be worth it: so many bytes, and this part of what is
  * resident.  Only runs that blocks came home to are looked at, and only if so much of one is free.
+ * Of blocks freed in random order, pages become free when few live ones are left for each (where
+ * four are, one page in e^4); in order, by and by: then it is enough to look after so much more of
+ * a run was freed.
  */
 #define HOLES_MIN_BYTES        ((uint64_t)1 << 20)
 #define HOLES_PART_OF_RESIDENT 32u
 #define HOLES_PART_OF_RUN      4u
+#define HOLES_MAX_LIVE         (4u * N_RUN_PAGES)
+#define HOLES_STEPS_OF_RUN     8u
+
+static bool is_worth_searching(run_t *run) {
+    uint32_t capacity = run_capacity[run->size_class], n_free = run->n_free;
+    if (run->n_searched > n_free)
+        run->n_searched = (uint16_t)n_free;
+    if (n_free < capacity / HOLES_PART_OF_RUN ||
+        (capacity - n_free > HOLES_MAX_LIVE &&
+         n_free - run->n_searched < capacity / HOLES_STEPS_OF_RUN))
+        return false;
+    run->n_searched = (uint16_t)n_free;
+    return true;
+}
 
 /* The system's pages may be larger than the run's. */
 static uint32_t whole_system_pages(uint32_t pages) {
@@ -244,7 +261,7 @@ static uint32_t purge_pages(char *start, uint32_t pages, unsigned n_pages) {
 
 static size_t purge_run(thread_heap_t *heap, void *start, size_t max_bytes) {
     run_t *run = run_of_tile(run_tile_number(start));
-    if (run->n_free < run_capacity[run->size_class] / HOLES_PART_OF_RUN)
+    if (!is_worth_searching(run))
         return 0;
     uint64_t *bits = run_bits(run);
     uint32_t holes = run_holes(run, bits);

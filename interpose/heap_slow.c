@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "heap_slow.h"
 
+#include "decay.h"
 #include "heap_elements.h"
 #include "heap_runs.h"
 #include "heaps.h"
@@ -56,9 +57,16 @@ static void put_lists(thread_heap_t *heap, unsigned size_class) {
     list->credit = heap->limit[size_class];
 }
 
+#define SWEEP_NOW (UINT64_MAX / 2)
+
+void heap_sweep_soon(thread_heap_t *heap) {
+    heap->grown_bytes = SWEEP_NOW;
+}
+
 /*
  * A list that is not used pins runs: a few free blocks in each of them are enough.  So before a
- * heap grows much, the lists on which nothing has happened since the last time are taken home.
+ * heap grows much, and about once a second, the lists on which nothing has happened since the last
+ * time are taken home.
  */
 static void sweep_if_due(thread_heap_t *heap) {
     if (heap->grown_bytes < heap->n_mheaps * SWEEP_MIN_BYTES)
@@ -168,6 +176,7 @@ void *heap_refill(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
     *is_zero = false;
     if (take_previous(heap, size_class))
         return pop(heap, size_class);
+    heaps_decay_if_due();
     heap_lock(heap);
     block_t *block = refill_locked(heap, size_class, is_zero);
     heap_unlock(heap);
@@ -191,35 +200,47 @@ void *heap_get_aligned(thread_heap_t *heap, size_t bytes, size_t align) {
  * without walking the list, and an equal number of mallocs and frees in a row never gets here twice
  * (the two magazines of Bonwick and Adams, "Magazines and Vmem", 2001).
  */
-void heap_flush(thread_heap_t *heap, unsigned size_class) {
+static block_t *put_aside(thread_heap_t *heap, unsigned size_class) {
     block_list_t *list = &heap->list[size_class];
     block_t *home = heap->previous[size_class].head, *full = list->head;
-    int32_t n_home = heap->previous[size_class].n_blocks;
     list->head = NULL;
     list->credit = heap->limit[size_class];
     /* A fork's child may see us between two stores: it may lose blocks, but not have them twice. */
     atomic_signal_fence(memory_order_seq_cst);
     heap->previous[size_class].head = full;
     heap->previous[size_class].n_blocks = heap->limit[size_class];
-    if (!home)
+    return home;
+}
+
+/* A list that shrinks goes home whole. */
+void heap_flush(thread_heap_t *heap, unsigned size_class) {
+    bool is_shrinking = heap->n_flushes[size_class] >= SHRINKING_FLUSHES;
+    int32_t n_home = heap->previous[size_class].n_blocks;
+    block_t *home = is_shrinking ? NULL : put_aside(heap, size_class);
+    if (!home && !is_shrinking)
         return;
     heap_lock(heap);
     heap->counts.n_flushes++;
-    heap_put_list(heap, home);
+    if (is_shrinking) {
+        n_home += heap->limit[size_class];
+        put_lists(heap, size_class);
+    } else
+        heap_put_list(heap, home);
     note_flush(heap, size_class, n_home);
     heap_purge_if_due(heap);
     heap_unlock(heap);
     large_purge(false); /* what has been free for a while; one load if there is nothing */
+    heaps_decay_if_due();
 }
 
-static void flush_all_locked(thread_heap_t *heap) {
+void heap_put_all_lists(thread_heap_t *heap) {
     for (unsigned c = 0; c < N_CLASSES; c++)
         put_lists(heap, c);
 }
 
 void heap_flush_all(thread_heap_t *heap) {
     heap_lock(heap);
-    flush_all_locked(heap);
+    heap_put_all_lists(heap);
     heap_unlock(heap);
 }
 
@@ -269,6 +290,7 @@ void heap_adopted(thread_heap_t *heap) {
     remote_flush_all(heap);
     heap_lock(heap);
     heap->counts.n_adoptions++;
+    heap_sweep_soon(heap); /* what the thread before used may not be what this one needs */
     heap_take_inbox(heap);
     heap_unlock(heap);
 }
@@ -276,7 +298,7 @@ void heap_adopted(thread_heap_t *heap) {
 static void trim_heap(void *bytes, thread_heap_t *heap) {
     heap_take_inbox(heap);
     if (heap == self_heap)
-        flush_all_locked(heap);
+        heap_put_all_lists(heap);
     *(size_t *)bytes += heap_purge_all(heap);
 }
 

@@ -27,6 +27,12 @@ void heap_put_now(thread_heap_t *heap, void *pointer);
 /* Take everything out of the fast lists of a heap that is the caller's. */
 void heap_flush_all(thread_heap_t *heap);
 
+/* The same, under its lock. */
+void heap_put_all_lists(thread_heap_t *heap);
+
+/* Under its lock: let its owner take idle lists home at its next refill. */
+void heap_sweep_soon(thread_heap_t *heap);
+
 /* Take in what other threads freed.  Under the heap's lock. */
 void heap_take_inbox(thread_heap_t *heap);
 

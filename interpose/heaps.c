@@ -32,8 +32,8 @@ static uint32_t adopt_hand; /* where the next search for a dead owner begins; un
 static bool slow_mode;
 
 /*
- * Which locks this thread holds or is about to hold: noted before a lock is taken and forgotten after
- * it is let go, so that fork in a signal handler knows of them (fork.c).
+ * Which locks this thread holds or is about to hold: noted before a lock is taken and forgotten
+ * after it is let go, so that fork in a signal handler knows of them (fork.c).
  */
 static _Thread_local thread_heap_t *locked_heap;
 static _Thread_local bool table_is_locked;
@@ -206,8 +206,7 @@ static void init_alive(pthread_mutex_t *alive) {
     pthread_mutexattr_destroy(&robust);
 }
 
-/* Become the heap's owner if it has none that lives. */
-static bool try_own(thread_heap_t *heap) {
+bool heap_own_if_dead(thread_heap_t *heap) {
     int result = pthread_mutex_trylock(&heap->alive);
     if (result == EOWNERDEAD) {
         pthread_mutex_consistent(&heap->alive);
@@ -216,12 +215,16 @@ static bool try_own(thread_heap_t *heap) {
     return result == 0;
 }
 
+void heap_disown(thread_heap_t *heap) {
+    pthread_mutex_unlock(&heap->alive);
+}
+
 static thread_heap_t *adopt_heap(uint32_t n) {
     uint32_t tries = n < ADOPT_TRIES ? n : ADOPT_TRIES;
     while (tries-- > 0) {
         adopt_hand = adopt_hand % n + 1;
         thread_heap_t *heap = heap_by_id((owner_id_t)adopt_hand);
-        if (try_own(heap)) {
+        if (heap_own_if_dead(heap)) {
             adopt_hand -= 1; /* thread after thread can use the same heap, while it is warm */
             return heap;
         }

@@ -38,6 +38,10 @@ void heap_unlock(thread_heap_t *heap);
 /* Calls visit(arg, heap) for each heap, its lock held. */
 void heap_foreach(void (*visit)(void *arg, thread_heap_t *heap), void *arg);
 
+/* Become the heap's owner if its thread is gone; and let go of it again. */
+bool heap_own_if_dead(thread_heap_t *heap);
+void heap_disown(thread_heap_t *heap);
+
 /* The calling thread is inside fork and holds all locks: for it they are free. */
 bool heaps_are_forking(void);
 

@@ -248,8 +248,12 @@ void *large_resize(void *pointer, size_t bytes, const char **what) {
 
 /* ---- The whole store ---- */
 
+bool large_has_dirty(void) {
+    return __atomic_load_n(&large_store.has_dirty, __ATOMIC_RELAXED);
+}
+
 size_t large_purge(bool all) {
-    if (!all && !__atomic_load_n(&large_store.has_dirty, __ATOMIC_RELAXED))
+    if (!all && !large_has_dirty())
         return 0;
     large_enter();
     size_t bytes = all ? large_purge_everything() : large_purge_excess();

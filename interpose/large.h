@@ -39,6 +39,9 @@ void *large_resize(void *pointer, size_t bytes, const char **what);
  * the bytes given back. */
 size_t large_purge(bool all);
 
+/* Is there free memory kept that may be resident?  One load, no lock. */
+bool large_has_dirty(void);
+
 typedef struct {
     uint64_t n_objects, live_bytes; /* live large objects */
     uint64_t free_dirty_bytes;      /* free, kept resident for reuse (upper bound) */

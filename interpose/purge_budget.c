@@ -7,8 +7,8 @@
 #include "options.h"
 
 /* The option purge_rate is 5,000 pages of 4 KiB a second, at about two microseconds each with the
- * fault that brings one back: one percent of a core. */
-/* What time earns is kept up to a second's worth. */
+ * fault that brings one back: one percent of a core.  What time earns is kept up to a second's
+ * worth. */
 #define MAX_MS 1000u
 
 static _Atomic uint64_t tokens;      /* in bytes */

@@ -9,7 +9,7 @@
 #define BATCH_MAX_BYTES  ((uint32_t)64 << 10)
 
 /* An inbox this full belongs to an owner that sleeps or is gone: whoever fills it empties it. */
-#define INBOX_MAX_BYTES  ((uint64_t)1 << 20)
+#define INBOX_MAX_BYTES  ((uint64_t)128 << 10)
 
 /* Pairs with remote_take_inbox: the links, and what the users wrote before they freed, are seen by
  * the heap that reuses the blocks. */

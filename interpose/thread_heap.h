@@ -40,7 +40,9 @@ typedef struct {
 
 /* A list more than there are classes: TILE_ELEMENTS, too, indexes one, which is always empty and
  * has the reciprocal 0, so that no offset looks like a block's. */
-#define N_LISTS (N_CLASSES + 1)
+#define N_LISTS          (N_CLASSES + 1)
+
+#define N_LISTED_CLASSES 80u /* up to 64 KiB */
 
 /* Blocks of one other heap, on their way to its inbox. */
 typedef struct {
@@ -98,6 +100,10 @@ typedef struct thread_heap {
     uint8_t n_flushes[N_CLASSES];    /* since the list was last refilled */
     uint64_t grown_bytes;            /* by which the mheaps grew since then */
     heap_counts_t counts;
+    struct {
+        uint64_t activity, dirty_bytes; /* at the last look */
+        bool is_done;                   /* has given everything back since */
+    } decay;                            /* decay.c */
 
     /* shared part, on a line of its own: the inbox is written by other threads */
     _Alignas(64) _Atomic(block_t *) inbox;
@@ -126,9 +132,11 @@ static inline void list_push(block_list_t *list, block_t *block, uintptr_t mask)
 }
 
 /* Elements of a hot class are not kept in its list when freed: they are slower to free than blocks
- * of a run, and would go round for ever. */
+ * of a run, and would go round for ever.  Nor are those of more than 64 KiB: whoever uses so much
+ * memory does not notice what it costs to get and put it, and a few of each class would be much. */
 static inline bool thread_heap_wants_element(const thread_heap_t *heap, unsigned size_class) {
-    return size_class >= N_SMALL_CLASSES || heap->n_cold[size_class] < N_COLD_OBJECTS;
+    return size_class >= N_SMALL_CLASSES ? size_class < N_LISTED_CLASSES
+                                         : heap->n_cold[size_class] < N_COLD_OBJECTS;
 }
 
 #endif /* MHEAP_THREAD_HEAP_H */

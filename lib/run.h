@@ -55,6 +55,7 @@ typedef struct run {
     uint16_t n_free;      /* bits set */
     uint16_t n_ready;     /* of these, not on a clean page */
     uint16_t clean_pages; /* bit per page */
+    uint16_t n_searched;  /* n_free when last searched for free pages (heap_runs.c) */
     uint8_t size_class;
     uint8_t state;     /* run_state_t */
     uint8_t is_joined; /* to the element of the run before it */

@@ -29,7 +29,6 @@ static bool header_is_sound(const mheap_t *h) {
     return h->magic == MHEAP_MAGIC && h->layout_version == MHEAP_LAYOUT_VERSION &&
            h->len >= MHEAP_FIRST_UOFFSET && h->len % MHEAP_WORD_BYTES == 0 &&
            h->len <= h->never_used_off && h->never_used_off <= h->accessible_len &&
-           h->tail_dirty_bytes <= h->never_used_off - h->len &&
            h->accessible_len <= h->max_len && h->max_len < MHEAP_GROUNDED;
 }
 

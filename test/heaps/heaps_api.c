@@ -2,9 +2,11 @@
 #include "heaps_api.h"
 
 #include "check.h"
+#include "decay.h"
 #include "heaps.h"
 #include "purge_budget.h"
 #include "stats.h"
+#include "vm.h"
 
 const char *api_check(void) {
     violation_t violation;
@@ -29,6 +31,14 @@ uint64_t api_reserved_bytes(void) {
     stats_t stats;
     stats_collect(&stats);
     return stats.reserved_bytes;
+}
+
+int api_decay(void) {
+    return heaps_decay();
+}
+
+uint64_t api_resident_bytes(void *pointer_in_heap) {
+    return vm_resident_bytes(region_of(pointer_in_heap), REGION_BYTES);
 }
 
 int api_budget_take(uint64_t bytes) {

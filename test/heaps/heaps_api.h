@@ -28,6 +28,10 @@ uint64_t api_accessible_bytes(
     void *pointer_in_heap); /* of the pointer's mheap; never shrinks but by trimming */
 uint64_t api_reserved_bytes(void);
 
+/* decay.h, and what of an object's region is resident. */
+int api_decay(void);
+uint64_t api_resident_bytes(void *pointer_in_heap);
+
 /* The budget of purge_budget.h. */
 void purge_budget_earn(uint64_t bytes);
 int api_budget_take(uint64_t bytes);

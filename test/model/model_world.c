@@ -2,6 +2,7 @@
 /* model_world.c - what the model has to know of the library's insides. */
 #include "../heaps/world.c" /* and so heaps.c, whose table it needs */
 
+#include "decay.h"
 #include "large_internal.h"
 #include "model.h"
 #include "scenarios.h"
@@ -61,6 +62,13 @@ void world_clean_up(void) {
         lock_reset(&heap_at(n + 1)->lock);
     atomic_store_explicit(&n_heaps, n, memory_order_relaxed);
     world_forget();
+}
+
+/* No time passes in the model: when a heap was last looked at would outlive a run. */
+void heaps_decay_if_due(void) {}
+
+bool heaps_decay(void) {
+    return false;
 }
 
 /* ---- For the scenarios ---- */

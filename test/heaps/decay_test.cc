@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+// Memory goes back: pages of free blocks among live ones, of sleeping threads' heaps, of dead
+// ones'.
+#include "heaps_api.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace {
+
+constexpr size_t kBytes = 1000, kObjects = 16000;
+constexpr uint64_t kMiB = 1 << 20;
+
+std::vector<uint8_t *> allocate() {
+    std::vector<uint8_t *> objects;
+    for (size_t i = 0; i < kObjects; i++) {
+        objects.push_back(static_cast<uint8_t *>(heap_malloc(kBytes)));
+        memset(objects.back(), static_cast<uint8_t>(i), kBytes);
+    }
+    return objects;
+}
+
+// Frees all but one in `keep` (0: all), in random order.
+void free_most(const std::vector<uint8_t *> &objects, size_t keep) {
+    std::vector<uint8_t *> freed;
+    for (size_t i = 0; i < objects.size(); i++)
+        if (!keep || i % keep)
+            freed.push_back(objects[i]);
+    std::shuffle(freed.begin(), freed.end(), std::mt19937{1});
+    for (uint8_t *object : freed)
+        heap_free(object);
+}
+
+void spend_the_budget() {
+    for (uint64_t bytes = uint64_t{1} << 40; bytes; bytes /= 2)
+        while (api_budget_take(bytes)) {
+        }
+}
+
+TEST(Decay, PagesAmongLiveObjectsGoBackInTheFreesThemselves) {
+    purge_budget_earn(64 * kMiB);
+    std::vector<uint8_t *> objects = allocate();
+    uint64_t full = api_resident_bytes(objects[0]);
+    ASSERT_GT(full, kObjects * kBytes);
+    free_most(objects, 20);
+    EXPECT_STREQ(api_check(), nullptr);
+    // 800 objects, each on two pages at most, and what is kept for reuse.
+    EXPECT_LT(api_resident_bytes(objects[0]), 9 * kMiB);
+    for (size_t i = 0; i < objects.size(); i += 20)
+        for (size_t at : {size_t{0}, kBytes / 2, kBytes - 1})
+            ASSERT_EQ(objects[i][at], static_cast<uint8_t>(i));
+
+    // The pages serve again, and the neighbours keep their contents.
+    std::vector<uint8_t *> more = allocate();
+    EXPECT_STREQ(api_check(), nullptr);
+    for (size_t i = 0; i < objects.size(); i += 20) {
+        ASSERT_EQ(objects[i][kBytes - 1], static_cast<uint8_t>(i));
+        heap_free(objects[i]);
+    }
+    free_most(more, 0);
+    EXPECT_STREQ(api_check(), nullptr);
+}
+
+// Steps that two threads take in turn.
+class Turns {
+  public:
+    void wait_for(int step) {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return step_ >= step; });
+    }
+    void reach(int step) {
+        std::lock_guard lock(mutex_);
+        step_ = step;
+        changed_.notify_all();
+    }
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    int step_ = 0;
+};
+
+// Without a budget nothing goes back at once; what a sleeping thread has free goes back when
+// nothing has happened in its heap between two looks.
+TEST(Decay, SleepingThreadsHeapsGiveBack) {
+    heap_free(heap_malloc(1));
+    Turns turns;
+    uint8_t *kept = nullptr;
+    std::thread sleeper([&] {
+        std::vector<uint8_t *> objects = allocate();
+        spend_the_budget();
+        free_most(objects, 0);
+        kept = static_cast<uint8_t *>(heap_malloc(kBytes));
+        turns.reach(1);
+        turns.wait_for(2);
+        heap_free(kept);
+    });
+    turns.wait_for(1);
+    EXPECT_GT(api_resident_bytes(kept), 8 * kMiB);
+    EXPECT_TRUE(api_decay()); // the first look only sees what there is
+    EXPECT_GT(api_resident_bytes(kept), 8 * kMiB);
+    api_decay();
+    EXPECT_LT(api_resident_bytes(kept), 2 * kMiB);
+    EXPECT_STREQ(api_check(), nullptr);
+    turns.reach(2);
+    sleeper.join();
+}
+
+// Of a thread that is gone the lists go home as well: all of it can go back.
+TEST(Decay, DeadThreadsHeapsGiveBackTheirListsToo) {
+    heap_free(heap_malloc(1));
+    uint8_t *object = nullptr;
+    std::thread([&] {
+        std::vector<uint8_t *> objects = allocate();
+        object = objects[0];
+        free_most(objects, 0);
+    }).join();
+    api_decay();
+    api_decay();
+    EXPECT_LT(api_resident_bytes(object), kMiB / 2);
+    EXPECT_STREQ(api_check(), nullptr);
+    // The heap can still be adopted and used.
+    std::thread([] { free_most(allocate(), 0); }).join();
+    EXPECT_STREQ(api_check(), nullptr);
+}
+
+} // namespace
