@@ -148,11 +148,18 @@ TEST(LargeReuse, FaultsAlsoWhenOthersWereAllocatedSince) {
 }
 
 TEST_P(Large, FreedPagesGoBackAtOnce) {
-    free(malloc(size())); // the code that it takes is resident from here on
-    void *object = malloc(size());
+    auto use = [](int n) {
+        std::vector<void *> objects;
+        for (int i = 0; i < n; i++) {
+            objects.push_back(malloc(size()));
+            memset(objects.back(), 1, size());
+        }
+        for (void *object : objects)
+            free(object);
+    };
+    use(1); // from here on the code that it takes is resident
     size_t before = resident_bytes();
-    memset(object, 1, size());
-    free(object);
+    use(8);
     EXPECT_LE(resident_bytes(), before + 64 * KiB);
 }
 
