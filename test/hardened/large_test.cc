@@ -148,7 +148,7 @@ TEST(LargeReuse, FaultsAlsoWhenOthersWereAllocatedSince) {
 }
 
 TEST_P(Large, FreedPagesGoBackAtOnce) {
-    auto use = [](int n) {
+    auto use = [this](int n) {
         std::vector<void *> objects;
         for (int i = 0; i < n; i++) {
             objects.push_back(malloc(size()));
