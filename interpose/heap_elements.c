@@ -153,8 +153,7 @@ uint64_t heap_dirty_bytes(const thread_heap_t *heap) {
 static uint64_t purge_under_budget(heap_mheap_t *entry, uint64_t max_bytes) {
     uint64_t granted = purge_budget_take_some(max_bytes);
     uint64_t purged = mheap_purge(region_mheap(entry->region), granted);
-    if (purged < granted)
-        purge_budget_return(granted - purged);
+    purge_budget_settle(granted, purged);
     heap_note_resident(entry);
     return purged;
 }

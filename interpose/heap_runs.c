@@ -314,7 +314,7 @@ static void purge_runs_if_due(thread_heap_t *heap) {
         return;
     }
     uint64_t granted = purge_budget_take_some(resident);
-    purge_budget_return(granted - purge_runs(heap, granted));
+    purge_budget_settle(granted, purge_runs(heap, granted));
 }
 
 /* ---- Giving back ---- */

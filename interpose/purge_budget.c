@@ -11,12 +11,12 @@
  * worth. */
 #define MAX_MS 1000u
 
-static _Atomic uint64_t tokens;      /* in bytes */
+static _Atomic int64_t tokens;       /* in bytes; less than 0: spent before they were earned */
 static _Atomic uint64_t refilled_ms; /* up to when time has been paid out */
 
 void purge_budget_earn(uint64_t bytes) {
     if (bytes)
-        atomic_fetch_add_explicit(&tokens, bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&tokens, (int64_t)bytes, memory_order_relaxed);
 }
 
 /* Whoever moves the mark pays out the time up to it. */
@@ -36,22 +36,24 @@ uint64_t purge_budget_take_some(uint64_t bytes) {
     if (!options.purge_rate)
         return 0;
     earn_time();
-    uint64_t have = atomic_load_explicit(&tokens, memory_order_relaxed), some;
-    do
-        some = have < bytes ? have : bytes;
-    while (some && !atomic_compare_exchange_weak_explicit(
-                       &tokens, &have, have - some, memory_order_relaxed, memory_order_relaxed));
-    return some;
+    int64_t have = atomic_load_explicit(&tokens, memory_order_relaxed), some;
+    do {
+        if (have <= 0)
+            return 0;
+        some = (uint64_t)have < bytes ? have : (int64_t)bytes;
+    } while (!atomic_compare_exchange_weak_explicit(&tokens, &have, have - some,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return (uint64_t)some;
 }
 
-void purge_budget_return(uint64_t bytes) {
-    purge_budget_earn(bytes);
+void purge_budget_settle(uint64_t taken, uint64_t spent) {
+    atomic_fetch_add_explicit(&tokens, (int64_t)taken - (int64_t)spent, memory_order_relaxed);
 }
 
 bool purge_budget_take(uint64_t bytes) {
     uint64_t some = purge_budget_take_some(bytes);
     if (some == bytes)
         return true;
-    purge_budget_return(some);
+    purge_budget_settle(some, 0);
     return false;
 }

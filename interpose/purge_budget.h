@@ -21,8 +21,9 @@ void purge_budget_earn(uint64_t bytes);
 /* Spend `bytes`; false, and nothing spent, if there are not as many. */
 bool purge_budget_take(uint64_t bytes);
 
-/* Spend what there is, at most `bytes`; returns how much.  What was not needed is returned. */
+/* Take what there is, at most `bytes`; returns how much.  Then say what was spent: less, or, since
+ * a piece of memory goes whole, more. */
 uint64_t purge_budget_take_some(uint64_t bytes);
-void purge_budget_return(uint64_t bytes);
+void purge_budget_settle(uint64_t taken, uint64_t spent);
 
 #endif /* MHEAP_PURGE_BUDGET_H */

@@ -34,6 +34,7 @@ uint64_t api_resident_bytes(void *pointer_in_heap);
 
 /* The budget of purge_budget.h. */
 void purge_budget_earn(uint64_t bytes);
+void purge_budget_settle(uint64_t taken, uint64_t spent);
 int api_budget_take(uint64_t bytes);
 
 /* Damage to one thing that check.c watches, undone by a second call. */

@@ -310,6 +310,19 @@ TEST(PurgeBudget, WhatGrewMayBeGivenBackOnce) {
     EXPECT_FALSE(api_budget_take(lots));
 }
 
+TEST(PurgeBudget, MoreSpentThanTakenIsADebt) {
+    while (api_budget_take(1 << 20))
+        ;
+    uint64_t lots = uint64_t{1} << 40;
+    purge_budget_settle(0, 2 * lots);
+    purge_budget_earn(2 * lots);
+    EXPECT_FALSE(api_budget_take(lots)); /* all of it went into the debt */
+    purge_budget_earn(lots);
+    EXPECT_TRUE(api_budget_take(lots));
+    purge_budget_settle(lots, 0);
+    EXPECT_TRUE(api_budget_take(lots));
+}
+
 class Damage : public testing::TestWithParam<std::pair<damage_t, const char *>> {};
 
 TEST_P(Damage, IsFound) {
