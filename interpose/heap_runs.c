@@ -212,6 +212,7 @@ void heap_put_list(thread_heap_t *heap, block_t *block) {
 #define HOLES_MIN_BYTES        ((uint64_t)1 << 20)
 #define HOLES_PART_OF_RESIDENT 32u
 #define HOLES_PART_OF_RUN      4u
+#define HOLES_READY_PART       3u
 #define HOLES_MAX_LIVE         (4u * N_RUN_PAGES)
 #define HOLES_STEPS_OF_RUN     8u
 
@@ -301,6 +302,18 @@ static size_t purge_runs(thread_heap_t *heap, size_t max_bytes) {
     return bytes;
 }
 
+/* Of free blocks on pages that are resident. */
+static uint64_t ready_bytes(const thread_heap_t *heap) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < heap->n_mheaps; i++) {
+        const region_t *region = heap->mheaps[i].region;
+        for (unsigned tile = 0; tile < N_REGION_TILES; tile++)
+            if (region->tile_class[tile] != TILE_ELEMENTS)
+                bytes += region->runs[tile].n_ready * size_class_bytes(region->tile_class[tile]);
+    }
+    return bytes;
+}
+
 static void purge_runs_if_due(thread_heap_t *heap) {
     uint64_t bytes = heap->n_puts * RUN_PAGE_BYTES, resident;
     if (bytes < HOLES_MIN_BYTES && !limits_are_tight())
@@ -309,6 +322,9 @@ static void purge_runs_if_due(thread_heap_t *heap) {
     if (bytes < resident / HOLES_PART_OF_RESIDENT)
         return;
     heap->n_puts = 0;
+    /* As long as little is free in all, it is wanted again soon. */
+    if (!limits_are_tight() && ready_bytes(heap) < resident / HOLES_READY_PART)
+        return;
     if (limits_are_tight()) {
         purge_runs(heap, SIZE_MAX);
         return;
