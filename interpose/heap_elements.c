@@ -175,11 +175,12 @@ void heap_purge_elements_if_due(thread_heap_t *heap) {
         return;
     for (uint32_t i = 0; i < heap->n_mheaps; i++) {
         heap_mheap_t *entry = &heap->mheaps[i];
-        if (is_tight)
-            mheap_purge(region_mheap(entry->region), SIZE_MAX);
-        else
-            purge_under_budget(entry, mheap_dirty_bytes(region_mheap(entry->region)));
-        heap_note_resident(entry);
+        mheap_t *h = region_mheap(entry->region);
+        if (is_tight) {
+            mheap_purge(h, SIZE_MAX);
+            heap_note_resident(entry);
+        } else
+            purge_under_budget(entry, mheap_dirty_bytes(h));
     }
 }
 

@@ -71,27 +71,30 @@ static bool make_run(thread_heap_t *heap, unsigned size_class) {
  */
 #define MAX_JOINED_RUNS 16u
 
+/* Where the element begins that this run is a part of. */
+static mheap_uoffset_t element_of_run(region_t *region, unsigned tile) {
+    while (region->runs[tile].is_joined)
+        tile--;
+    return region_uoffset(region, region_tile_start(region, tile));
+}
+
 /* Is the run behind this one part of the same element, or can it be made so? */
 static bool join_next(region_t *region, unsigned tile) {
-    unsigned next = tile + 1, first = tile;
+    unsigned next = tile + 1;
     if (next % MAX_JOINED_RUNS == 0 || region->tile_class[next] == TILE_ELEMENTS)
         return false;
     if (region->runs[next].is_joined)
         return true;
-    while (region->runs[first].is_joined)
-        first--;
-    mheap_join_elts(region_mheap(region), region_uoffset(region, region_tile_start(region, first)));
+    mheap_join_elts(region_mheap(region), element_of_run(region, tile));
     region->runs[next].is_joined = 1;
     return true;
 }
 
 /* Cut an element of several runs before this one. */
 static void cut_before(region_t *region, unsigned tile) {
-    unsigned first = tile;
-    while (region->runs[first].is_joined)
-        first--;
-    mheap_split_elt(region_mheap(region), region_uoffset(region, region_tile_start(region, first)),
-                    (tile - first) * TILE_BYTES - MHEAP_TAG_BYTES);
+    mheap_uoffset_t first = element_of_run(region, tile);
+    mheap_uoffset_t here = region_uoffset(region, region_tile_start(region, tile));
+    mheap_split_elt(region_mheap(region), first, here - first - MHEAP_TAG_BYTES);
     region->runs[tile].is_joined = 0;
 }
 
@@ -315,20 +318,21 @@ static uint64_t ready_bytes(const thread_heap_t *heap) {
 }
 
 static void purge_runs_if_due(thread_heap_t *heap) {
-    uint64_t bytes = heap->n_puts * RUN_PAGE_BYTES, resident;
-    if (bytes < HOLES_MIN_BYTES && !limits_are_tight())
+    bool is_tight = limits_are_tight();
+    uint64_t bytes = heap->n_puts * RUN_PAGE_BYTES;
+    if (bytes < HOLES_MIN_BYTES && !is_tight)
         return;
-    resident = heap_resident_bytes(heap);
+    uint64_t resident = heap_resident_bytes(heap);
     if (bytes < resident / HOLES_PART_OF_RESIDENT)
         return;
     heap->n_puts = 0;
-    /* As long as little is free in all, it is wanted again soon. */
-    if (!limits_are_tight() && ready_bytes(heap) < resident / HOLES_READY_PART)
-        return;
-    if (limits_are_tight()) {
+    if (is_tight) {
         purge_runs(heap, SIZE_MAX);
         return;
     }
+    /* As long as little is free in all, it is wanted again soon. */
+    if (ready_bytes(heap) < resident / HOLES_READY_PART)
+        return;
     uint64_t granted = purge_budget_take_some(resident);
     purge_budget_settle(granted, purge_runs(heap, granted));
 }

@@ -17,7 +17,7 @@
 #define MEDIUM_LIST_MAX_BYTES   ((size_t)512 << 10)
 
 /* A refill takes half a list's worth of blocks from runs, but not more than this at once. */
-#define REFILL_MAX_BLOCKS       128
+#define REFILL_MAX_BLOCKS       128u
 
 /* Where a run has no block ready, pages are opened one by one, or four at once in a heap that has
  * many runs: a touched page is a resident page. */
@@ -116,10 +116,10 @@ static void note_refill(thread_heap_t *heap, unsigned size_class) {
 
 static block_t *refill_from_runs(thread_heap_t *heap, unsigned size_class) {
     block_list_t *list = &heap->list[size_class];
-    int32_t half = heap->limit[size_class] / 2;
-    uint32_t n_blocks = (uint32_t)(half < 1                   ? 1
-                                   : half < REFILL_MAX_BLOCKS ? half
-                                                              : REFILL_MAX_BLOCKS);
+    uint32_t n_blocks =
+        (uint32_t)heap->limit[size_class] / 2; /* small: LIST_LEAST_BLOCKS at least */
+    if (n_blocks > REFILL_MAX_BLOCKS)
+        n_blocks = REFILL_MAX_BLOCKS;
     unsigned n_pages = heap->counts.n_runs_made >= OPEN_MORE_FROM_RUNS ? OPEN_MORE_PAGES : 1;
     uint32_t n = 0;
     block_t *head = heap_take_blocks(heap, size_class, n_blocks, n_pages, &n);

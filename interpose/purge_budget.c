@@ -49,11 +49,3 @@ uint64_t purge_budget_take_some(uint64_t bytes) {
 void purge_budget_settle(uint64_t taken, uint64_t spent) {
     atomic_fetch_add_explicit(&tokens, (int64_t)taken - (int64_t)spent, memory_order_relaxed);
 }
-
-bool purge_budget_take(uint64_t bytes) {
-    uint64_t some = purge_budget_take_some(bytes);
-    if (some == bytes)
-        return true;
-    purge_budget_settle(some, 0);
-    return false;
-}

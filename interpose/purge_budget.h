@@ -13,13 +13,9 @@
 #ifndef MHEAP_PURGE_BUDGET_H
 #define MHEAP_PURGE_BUDGET_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 void purge_budget_earn(uint64_t bytes);
-
-/* Spend `bytes`; false, and nothing spent, if there are not as many. */
-bool purge_budget_take(uint64_t bytes);
 
 /* Take what there is, at most `bytes`; returns how much.  Then say what was spent: less, or, since
  * a piece of memory goes whole, more. */

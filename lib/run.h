@@ -46,7 +46,6 @@ typedef enum {
     RUN_FULL,  /* no free block; on no list */
     RUN_READY, /* has ready blocks; on the heap's list of such */
     RUN_CLEAN, /* all its free blocks are on clean pages; on the heap's list of such */
-    RUN_N_STATES
 } run_state_t;
 
 typedef struct run {

@@ -42,7 +42,10 @@ uint64_t api_resident_bytes(void *pointer_in_heap) {
 }
 
 int api_budget_take(uint64_t bytes) {
-    return purge_budget_take(bytes);
+    uint64_t taken = purge_budget_take_some(bytes);
+    if (taken < bytes)
+        purge_budget_settle(taken, 0);
+    return taken == bytes;
 }
 
 void api_damage(damage_t damage, void *run_block) {
