@@ -17,13 +17,7 @@ namespace interpose {
 // A misuse reported by "libmheap: FUNCTION(0xPOINTER): what is wrong".
 inline testing::AssertionResult is_reported(const Outcome &outcome, const std::string &function,
                                             const std::string &pointer) {
-    std::regex line("libmheap: " + function + "\\(" + pointer + "\\): [^\n]{8,}\n");
-    if (outcome.signal != SIGABRT)
-        return testing::AssertionFailure() << "not aborted: " << outcome;
-    if (!std::regex_match(outcome.err, line))
-        return testing::AssertionFailure()
-               << "not the line expected for " << function << "(" << pointer << "): " << outcome;
-    return testing::AssertionSuccess();
+    return is_aborted_with(outcome, function + "\\(" + pointer + "\\): [^\n]{8,}");
 }
 
 inline std::string hex(const void *pointer) {

@@ -3,11 +3,13 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstring>
 #include <ostream>
+#include <regex>
 
 extern "C" char **environ;
 
@@ -114,6 +116,14 @@ std::string name_part(const std::string &assignment) {
 }
 
 } // namespace
+
+testing::AssertionResult is_aborted_with(const Outcome &outcome, const std::string &report) {
+    if (outcome.signal != SIGABRT)
+        return testing::AssertionFailure() << "not aborted: " << outcome;
+    if (!std::regex_match(outcome.err, std::regex("libmheap: " + report + "\n")))
+        return testing::AssertionFailure() << "not the line \"" << report << "\": " << outcome;
+    return testing::AssertionSuccess();
+}
 
 Outcome run_in_child(const std::function<void()> &body) {
     return collect(false, [&] {

@@ -79,6 +79,10 @@ struct Outcome {
 };
 std::ostream &operator<<(std::ostream &stream, const Outcome &outcome);
 
+// Aborted, and all of standard error is one line, "libmheap: " and what the regular expression
+// `report` matches?
+testing::AssertionResult is_aborted_with(const Outcome &outcome, const std::string &report);
+
 // Runs `body` in a fork of this process and then leaves it by _exit(0).  Only what it writes to
 // standard error is caught.
 Outcome run_in_child(const std::function<void()> &body);
