@@ -29,7 +29,7 @@ static _Thread_local unsigned n_without_locks;
 
 static bool holds_a_lock(void) {
     return has_locks || (MHEAP_HARDENED && hardened_holds_lock()) || heaps_hold_lock() ||
-           large_holds_lock() || observe_holds_lock();
+           large_is_inside() || observe_holds_lock();
 }
 
 /* In the order of thread_heap.h: heaps, then large objects; what observes is innermost.  The

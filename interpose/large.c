@@ -2,46 +2,43 @@
 /* large.c - large objects: the operations of large.h. */
 #include "large_internal.h"
 
+#include <sched.h>
+
 #include "limits.h"
 #include "owner.h"
 #include "vm.h"
 
 large_store_t large_store;
 
-/*
- * Where this thread is, for a signal handler in it that forks (fork.c): such a fork takes no lock if
- * this thread may hold one.
- */
-static __thread enum { OUTSIDE, INSIDE_UNLOCKED, INSIDE_LOCKED } whereabouts;
+/* For a signal handler in this thread that forks (fork.c): such a fork takes no lock, as this thread
+ * may hold one, or others may wait until it has done what it does unlocked. */
+static __thread bool is_inside;
 static __thread bool fork_took_lock;
 
 /* The thread that forks holds the lock while other handlers of its run, which may allocate. */
 void large_lock(void) {
-    if (fork_took_lock)
-        return;
-    whereabouts = INSIDE_LOCKED;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    lock_acquire(&large_store.lock);
+    if (!fork_took_lock)
+        lock_acquire(&large_store.lock);
 }
 
 void large_unlock(void) {
     __atomic_store_n(&large_store.has_dirty, large_store.oldest != NULL, __ATOMIC_RELAXED);
     limits_account(&large_store.accounted_bytes,
                    large_store.stats.live_bytes + large_store.stats.free_dirty_bytes);
-    if (fork_took_lock)
-        return;
-    lock_release(&large_store.lock);
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    whereabouts = INSIDE_UNLOCKED;
+    if (!fork_took_lock)
+        lock_release(&large_store.lock);
 }
 
 void large_enter(void) {
+    is_inside = true;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     large_lock();
 }
 
 void large_leave(void) {
     large_unlock();
-    whereabouts = OUTSIDE;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    is_inside = false;
 }
 
 /* ---- What a pointer is ---- */
@@ -286,12 +283,19 @@ uint64_t large_resident_bytes(void) {
 
 /* ---- Fork ---- */
 
-bool large_holds_lock(void) {
-    return whereabouts == INSIDE_LOCKED;
+bool large_is_inside(void) {
+    return is_inside;
 }
 
+/* An address range that leaves is the kernel's already or not yet: the child could not tell, and
+ * must not take for its own what another thread has been given meanwhile. */
 void large_fork_prepare(void) {
     lock_acquire(&large_store.lock);
+    while (large_store.leaving) {
+        lock_release(&large_store.lock);
+        sched_yield();
+        lock_acquire(&large_store.lock);
+    }
     fork_took_lock = true;
 }
 
@@ -315,7 +319,7 @@ static void rescue_busy(arena_t *arena) {
 }
 
 void large_fork_child(void) {
-    bool is_whole = fork_took_lock && whereabouts == OUTSIDE;
+    bool is_whole = fork_took_lock;
     fork_took_lock = false;
     lock_reset(&large_store.lock);
     if (!is_whole) /* from a signal handler: what is BUSY may be this thread's, which will go on */
@@ -323,5 +327,4 @@ void large_fork_child(void) {
     rescue_busy(large_store.arenas);
     rescue_busy(large_store.spans);
     rescue_busy(large_store.cached);
-    arena_after_fork();
 }

@@ -59,7 +59,7 @@ void large_foreach(void (*func)(void *arg, void *pointer, size_t bytes), void *a
 /* Check the store's invariants; NULL if all hold, else the violated one in words. */
 const char *large_validate(void);
 
-bool large_holds_lock(void); /* the calling thread holds it, or is about to */
+bool large_is_inside(void); /* the calling thread, in one of these functions */
 void large_fork_prepare(void);
 void large_fork_parent(void);
 void large_fork_child(void);

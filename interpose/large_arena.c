@@ -140,10 +140,3 @@ bool arena_release(arena_t **list, arena_t *arena) {
         attach(list, arena);
     return is_released;
 }
-
-void arena_after_fork(void) {
-    while (large_store.leaving) {
-        arena_t *arena = large_store.leaving;
-        attach(arena->is_span ? &large_store.cached : &large_store.arenas, arena);
-    }
-}

@@ -220,9 +220,6 @@ arena_t *arena_find(const void *pointer);
  * time.  False, and it is on the list again, if the system refuses. */
 bool arena_release(arena_t **list, arena_t *arena);
 
-/* In the child of fork: put back what other threads were giving up. */
-void arena_after_fork(void);
-
 /* ---- large_place.c: where a new object goes ---- */
 
 /* A live extent for a new object: in an arena, or in a span with room_bytes to grow on if it is

@@ -134,15 +134,46 @@ TEST_F(LargeThreadsTest, ForkMeanwhile) {
     });
 }
 
+// An address range on its way back to the kernel: the child could not tell whose it is.
+TEST_F(LargeThreadsTest, ForkWaitsForWhatLeaves) {
+    static std::atomic<bool> is_leaving, is_forking, has_left;
+    is_leaving = is_forking = has_left = false;
+    char *object = alloc(64 * MiB);
+    vm_allow_hook = [](vm_call_t call) {
+        if (call != VM_CALL_RELEASE)
+            return true;
+        is_leaving = true;
+        while (!is_forking)
+            std::this_thread::yield();
+        usleep(20000); // the other thread is between there and its answer
+        has_left = true;
+        return true;
+    };
+    std::thread thread([object] {
+        const char *what;
+        EXPECT_TRUE(large_free(object, &what));
+        large_purge(true);
+    });
+    while (!is_leaving)
+        std::this_thread::yield();
+    is_forking = true;
+    large_fork_prepare();
+    EXPECT_TRUE(has_left);
+    EXPECT_EQ(large_store.leaving, nullptr);
+    large_fork_parent();
+    thread.join();
+    vm_allow_hook = nullptr;
+}
+
 // A signal handler that forks while its thread is inside learns that it is, and takes no lock.
-TEST_F(LargeThreadsTest, ForkFromInsideKnowsOfTheLock) {
+TEST_F(LargeThreadsTest, ForkFromInsideIsKnown) {
     static pid_t child;
     child = 0;
     char *object = alloc(MiB);
-    EXPECT_FALSE(large_holds_lock());
+    EXPECT_FALSE(large_is_inside());
     large_foreach( // called under the lock, as such a handler would be
         [](void *, void *, size_t) {
-            EXPECT_TRUE(large_holds_lock());
+            EXPECT_TRUE(large_is_inside());
             child = fork();
             if (child == 0) {
                 large_fork_child();
@@ -150,7 +181,7 @@ TEST_F(LargeThreadsTest, ForkFromInsideKnowsOfTheLock) {
             }
         },
         nullptr);
-    EXPECT_FALSE(large_holds_lock());
+    EXPECT_FALSE(large_is_inside());
     int status = 0;
     ASSERT_EQ(waitpid(child, &status, 0), child);
     EXPECT_EQ(status, 0);
