@@ -130,10 +130,14 @@ void run_take(run_t *run, uint64_t *bits, void *start, uint32_t n_blocks, run_ch
     run->n_ready = (uint16_t)(run->n_ready - n_taken);
 }
 
+static inline uint16_t highest_page(uint32_t pages) {
+    return (uint16_t)(1u << (31 - __builtin_clz(pages)));
+}
+
 void run_open_pages(run_t *run, const uint64_t *bits, unsigned n_pages) {
     do {
         for (; n_pages && run->clean_pages; n_pages--)
-            run->clean_pages &= (uint16_t)(run->clean_pages - 1);
+            run->clean_pages ^= highest_page(run->clean_pages);
         run->n_ready = (uint16_t)count_ready(run, bits);
         n_pages = 1;
     } while (!run->n_ready && run->clean_pages);

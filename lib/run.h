@@ -142,8 +142,8 @@ static inline void run_chain_append(run_chain_t *chain, block_t *block) {
  * n_blocks.  Its end is not linked to anything yet. */
 void run_take(run_t *run, uint64_t *bits, void *start, uint32_t n_blocks, run_chain_t *chain);
 
-/* Open clean pages, the lowest first: at least so many, if there are, and as many as it takes to
- * have a ready block. */
+/* Open clean pages, the highest first, since the next element's tag lies on the last: at least so
+ * many, if there are, and as many as it takes to have a ready block. */
 void run_open_pages(run_t *run, const uint64_t *bits, unsigned n_pages);
 
 /* The pages that are not clean and hold no byte of a block that is not free. */
