@@ -92,7 +92,7 @@ static void set_limit(thread_heap_t *heap, unsigned size_class, int32_t limit) {
 
 /* The list was full and sent blocks home. */
 static void note_flush(thread_heap_t *heap, unsigned size_class, int32_t n_blocks) {
-    heap->sent_home[size_class] += n_blocks;
+    heap->previous[size_class].n_sent_home += n_blocks;
     if (heap->n_flushes[size_class] < SHRINKING_FLUSHES) {
         heap->n_flushes[size_class]++;
         return;
@@ -104,11 +104,11 @@ static void note_flush(thread_heap_t *heap, unsigned size_class, int32_t n_block
 /* Blocks that had been sent home are wanted back: with twice the room they need not have gone. */
 static void note_refill(thread_heap_t *heap, unsigned size_class) {
     heap->n_flushes[size_class] = 0;
-    if (heap->sent_home[size_class] <= 0)
+    if (heap->previous[size_class].n_sent_home <= 0)
         return;
     int32_t limit = heap->limit[size_class];
     int32_t most = list_limit(size_class, LIST_MAX_BYTES, MEDIUM_LIST_MAX_BYTES);
-    heap->sent_home[size_class] -= limit;
+    heap->previous[size_class].n_sent_home -= limit;
     set_limit(heap, size_class, limit * 2 < most ? limit * 2 : most);
 }
 

@@ -239,6 +239,9 @@ static void init_lists(thread_heap_t *heap) {
     }
 }
 
+_Static_assert(sizeof(thread_heap_t) + 64 + sizeof(mheap_t) <= 8192,
+               "each thread pays for these pages");
+
 static thread_heap_t *make_heap(uint32_t n) {
     if (n >= OWNER_HEAP_MAX)
         return NULL;

@@ -94,9 +94,9 @@ typedef struct thread_heap {
     struct {
         block_t *head;
         int32_t n_blocks;
+        int32_t n_sent_home;         /* by full lists of the class, not wanted back so far */
     } previous[N_CLASSES];           /* a full list that was put aside; the owner's only */
     int32_t swept_credit[N_CLASSES]; /* of each list at the last sweep */
-    int32_t sent_home[N_CLASSES];    /* blocks that a full list sent home, not wanted back so far */
     uint8_t n_flushes[N_CLASSES];    /* since the list was last refilled */
     uint64_t grown_bytes;            /* by which the mheaps grew since then */
     heap_counts_t counts;

@@ -2,19 +2,19 @@
 /*
  * region.h - the 64 MiB of address space that holds one mheap of a thread heap.
  *
- *      0            1 KiB        33 KiB                                  576 KiB      64 MiB
+ *      0            1 KiB        36 KiB                                  576 KiB      64 MiB
  *      +------------+------------+---------------+----+-------------+---------+-------------+
- *      | tile_class | runs[1024] | bitmaps[1024] |    | thread_heap | mheap_t | vector      |
+ *      | tile_class | runs[1024] | bitmaps[1015] |    | thread_heap | mheap_t | vector      |
  *      +------------+------------+---------------+----+-------------+---------+-------------+
  *       ^ address & ~(64 MiB - 1)                       (the first region of a heap only)
  *
  * A tile is 64 KiB of address space.  tile_class says what lies in it: elements of the mheap, or a
  * run of blocks of one size class (run.h).  Only the pages of the header that are used are
  * resident: the run descriptors of the first tiles share a page with tile_class, the bitmaps of
- * eight tiles share one.
+ * eight tiles share one, thread heap and mheap_t take two.
  *
- * tile_class, runs[] and bitmaps[] are written under the owning heap's lock.  Any thread may read the
- * tile_class of a tile in which it holds a live object: it cannot change before that is freed.
+ * tile_class, runs[] and bitmaps[] are written under the owning heap's lock.  Any thread may read
+ * the tile_class of a tile in which it holds a live object: it cannot change before that is freed.
  */
 #ifndef MHEAP_REGION_H
 #define MHEAP_REGION_H
@@ -28,17 +28,19 @@
 #define REGION_BYTES        ((size_t)1 << REGION_LOG2_BYTES)
 #define REGION_HEADER_BYTES ((size_t)576 << 10)
 #define N_REGION_TILES      (REGION_BYTES >> TILE_LOG2_BYTES)
+#define N_HEADER_TILES      (REGION_HEADER_BYTES >> TILE_LOG2_BYTES) /* no runs lie there */
 
 #define TILE_ELEMENTS       N_CLASSES /* else the size class of the tile's run */
 
 typedef struct region {
     uint8_t tile_class[N_REGION_TILES];
-    uint32_t heap_index; /* of this region's entry in the thread heap's mheaps[] */
+    uint32_t heap_index;      /* of this region's entry in the thread heap's mheaps[] */
     uint64_t clean_run_bytes; /* of its runs' clean pages */
     uint64_t got_blocks[N_REGION_TILES / 64]; /* bit per tile: its run was not searched for free
                                                  pages since blocks came home to it */
     _Alignas(64) run_t runs[N_REGION_TILES];
-    uint64_t bitmaps[N_REGION_TILES][RUN_BITMAP_WORDS]; /* of runs with more than 64 blocks */
+    /* Of runs with more than 64 blocks.  The first that is used begins a page. */
+    _Alignas(4096) uint64_t bitmaps[N_REGION_TILES - N_HEADER_TILES][RUN_BITMAP_WORDS];
 } region_t;
 
 _Static_assert(sizeof(region_t) + 16384 + sizeof(mheap_t) < REGION_HEADER_BYTES &&
@@ -92,7 +94,7 @@ static inline uint64_t *run_bits(run_t *run) {
     if (run->size_class >= FIRST_CLASS_WITH_BITS_INSIDE)
         return &run->bits_inside;
     region_t *region = region_of(run);
-    return region->bitmaps[run - region->runs];
+    return region->bitmaps[run - region->runs - N_HEADER_TILES];
 }
 
 static inline uint32_t run_tile_number(const void *pointer) {
