@@ -115,7 +115,8 @@ TEST_P(MisuseAfterFree, FreedTwiceWithAWriteBetweenIsNoticedOnTheWayHome) {
     EXPECT_TRUE(is_reported(outcome, "free", kAnyPointer));
 }
 
-// Where a block of a run might be, but none ever was: near the end of the newest one's 64 KiB.
+// Where a block of a run might be, but none ever was: at the start of the newest one's 64 KiB,
+// whose pages are opened from their end.
 class MisuseNeverAllocated : public testing::Test {
   protected:
     static constexpr size_t kSize = 1024;
@@ -125,7 +126,7 @@ class MisuseNeverAllocated : public testing::Test {
         uintptr_t newest = 0;
         for (int i = 0; i < 300; i++)
             newest = reinterpret_cast<uintptr_t>(malloc(kSize));
-        place_ = reinterpret_cast<void *>((newest | 0xffff) + 1 - 2 * kSize);
+        place_ = reinterpret_cast<void *>(newest & ~uintptr_t{0xffff});
     }
 };
 
@@ -149,7 +150,7 @@ TEST_F(MisuseNeverAllocated, FreeIsNoticedOnTheWayHome) {
 // The rest of the 64 KiB that is too short for a block, where 1000-byte requests lie at multiples
 // of 1024 and 63 blocks fit.
 TEST_F(MisuseNeverAllocated, BehindTheLastBlockToo) {
-    void *place = static_cast<char *>(place_) + kSize;
+    void *place = static_cast<char *>(place_) + 63 * kSize;
     Outcome outcome = run_in_child([&] {
         free(opaque(place));
         malloc_trim(0);

@@ -359,26 +359,26 @@ static void usable_size_inside(size_t bytes) {
     refuse_unless(malloc_usable_size(hidden(victim + 16)));
 }
 
-/* What would be an object if more of them had been allocated: near the end of the 64 KiB that the
- * newest of a few hundred lies in. */
-static void *behind_the_newest(size_t bytes) {
+/* What would be an object if more of them had been allocated: at the start of the 64 KiB that the
+ * newest of a few hundred lies in, which are used from their end. */
+static void *before_the_newest(size_t bytes) {
     uintptr_t newest = 0;
-    for (int i = 0; i < 300; i++)
+    for (int i = 0; i < 270; i++)
         newest = (uintptr_t)malloc(bytes);
-    return hidden_at((newest | 0xffff) + 1 - 2 * bytes);
+    return hidden_at(newest & ~(uintptr_t)0xffff);
 }
 
 static void realloc_never_allocated(size_t bytes) {
-    refuse_unless(realloc(behind_the_newest(bytes), bytes / 2));
+    refuse_unless(realloc(before_the_newest(bytes), bytes / 2));
 }
 
 static void free_never_allocated(size_t bytes) {
-    free(behind_the_newest(bytes));
+    free(before_the_newest(bytes));
     malloc_trim(0);
 }
 
 static void reuse_never_allocated(size_t bytes) {
-    void *place = behind_the_newest(bytes);
+    void *place = before_the_newest(bytes);
     free(place);
     if (malloc(bytes) == place)
         status = 4;
