@@ -76,7 +76,12 @@ static bool check_lists(const thread_heap_t *heap, uint64_t n_listed, violation_
     return n_listed == 0 || violated(violation, "H5: a run with free blocks is on no list", heap);
 }
 
-static bool check_region(region_t *region, uint64_t *n_listed, violation_t *violation) {
+/* Counted while walking. */
+typedef struct {
+    uint64_t n_listed, ready_bytes;
+} sums_t;
+
+static bool check_region(region_t *region, sums_t *sums, violation_t *violation) {
     mheap_corruption_t corruption;
     if (!mheap_validate_report(region_vector(region), &corruption))
         return violated(violation, corruption.what,
@@ -89,7 +94,9 @@ static bool check_region(region_t *region, uint64_t *n_listed, violation_t *viol
             continue;
         if (!check_run(region, tile, violation))
             return false;
-        *n_listed += region->runs[tile].state != RUN_FULL;
+        sums->n_listed += region->runs[tile].state != RUN_FULL;
+        sums->ready_bytes +=
+            region->runs[tile].n_ready * size_class_bytes(region->runs[tile].size_class);
         clean_bytes += run_clean_bytes(&region->runs[tile]);
     }
     return clean_bytes == region->clean_run_bytes ||
@@ -97,12 +104,14 @@ static bool check_region(region_t *region, uint64_t *n_listed, violation_t *viol
 }
 
 bool check_heap(thread_heap_t *heap, violation_t *violation) {
-    uint64_t n_listed = 0;
+    sums_t sums = {0, 0};
     for (uint32_t i = 0; i < heap->n_mheaps; i++)
         if (!check_entry(heap, i, violation) ||
-            !check_region(heap->mheaps[i].region, &n_listed, violation))
+            !check_region(heap->mheaps[i].region, &sums, violation))
             return false;
-    return check_lists(heap, n_listed, violation);
+    if (sums.ready_bytes != heap->ready_bytes)
+        return violated(violation, "H4: the heap's sum of ready bytes is wrong", heap);
+    return check_lists(heap, sums.n_listed, violation);
 }
 
 bool check_all(violation_t *violation) {

@@ -2,6 +2,7 @@
 #include "decay.h"
 
 #include "coarse_clock.h"
+#include "heap_demand.h"
 #include "heap_elements.h"
 #include "heap_runs.h"
 #include "heap_slow.h"
@@ -31,7 +32,10 @@ static uint64_t activity(const thread_heap_t *heap) {
 static void look_after_used(thread_heap_t *heap) {
     uint64_t dirty = heap_dirty_bytes(heap);
     uint64_t surplus = dirty < heap->decay.dirty_bytes ? dirty : heap->decay.dirty_bytes;
-    heap_purge_elements_some(heap, surplus / PART_OF_SURPLUS);
+    heap_demand_look(heap);
+    uint64_t least_free = heap_demand_least_free(heap);
+    surplus = surplus < least_free ? surplus : least_free;
+    heap_demand_purged(heap, heap_purge_elements_some(heap, surplus / PART_OF_SURPLUS));
     heap->decay.dirty_bytes = heap_dirty_bytes(heap);
     heap->decay.activity = activity(heap);
     heap->decay.is_done = false;

@@ -2,8 +2,8 @@
 /*
  * decay.h - what stays free goes back within about a second, without a thread of our own: whoever
  * takes a slow path when it is due looks after all heaps, those of sleeping and of dead threads
- * too.  A heap in which nothing happened between two looks gives back everything; one in use, some of
- * what was free at both looks, under the purge budget.
+ * too.  A heap in which nothing happened between two looks gives back everything; one in use, some
+ * of what was free at both looks, under the purge budget.
  */
 #ifndef MHEAP_DECAY_H
 #define MHEAP_DECAY_H

@@ -158,29 +158,29 @@ static uint64_t purge_under_budget(heap_mheap_t *entry, uint64_t max_bytes) {
     return purged;
 }
 
-void heap_purge_elements_some(thread_heap_t *heap, uint64_t max_bytes) {
-    for (uint32_t i = 0; i < heap->n_mheaps && max_bytes; i++) {
+uint64_t heap_purge_elements_some(thread_heap_t *heap, uint64_t max_bytes) {
+    uint64_t purged = 0;
+    for (uint32_t i = 0; i < heap->n_mheaps && purged < max_bytes; i++) {
         uint64_t dirty = mheap_dirty_bytes(region_mheap(heap->mheaps[i].region));
-        uint64_t purged =
-            purge_under_budget(&heap->mheaps[i], dirty < max_bytes ? dirty : max_bytes);
-        max_bytes -= purged < max_bytes ? purged : max_bytes;
+        uint64_t most = max_bytes - purged;
+        purged += purge_under_budget(&heap->mheaps[i], dirty < most ? dirty : most);
     }
+    return purged;
 }
 
-void heap_purge_elements_if_due(thread_heap_t *heap) {
-    bool is_tight = limits_are_tight();
+uint64_t heap_purge_elements_if_due(thread_heap_t *heap, uint64_t max_bytes) {
     uint64_t dirty = heap_dirty_bytes(heap);
-    if (dirty < (is_tight ? PURGE_MIN_BYTES_WHEN_TIGHT : PURGE_MIN_BYTES) ||
-        (!is_tight && dirty < (heap_resident_bytes(heap) - dirty) / PURGE_PART_OF_USE))
+    if (dirty < PURGE_MIN_BYTES || dirty < (heap_resident_bytes(heap) - dirty) / PURGE_PART_OF_USE)
+        return 0;
+    return heap_purge_elements_some(heap, max_bytes);
+}
+
+void heap_purge_elements_when_tight(thread_heap_t *heap) {
+    if (heap_dirty_bytes(heap) < PURGE_MIN_BYTES_WHEN_TIGHT)
         return;
     for (uint32_t i = 0; i < heap->n_mheaps; i++) {
-        heap_mheap_t *entry = &heap->mheaps[i];
-        mheap_t *h = region_mheap(entry->region);
-        if (is_tight) {
-            mheap_purge(h, SIZE_MAX);
-            heap_note_resident(entry);
-        } else
-            purge_under_budget(entry, mheap_dirty_bytes(h));
+        mheap_purge(region_mheap(heap->mheaps[i].region), SIZE_MAX);
+        heap_note_resident(&heap->mheaps[i]);
     }
 }
 

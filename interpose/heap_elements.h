@@ -35,12 +35,13 @@ uint64_t heap_resident_bytes(const thread_heap_t *heap);
 /* After a change to that: publish it (limits.h). */
 void heap_note_resident(heap_mheap_t *entry);
 
-/* Give whole free pages of mheaps back, when enough are dirty and the budget allows it
- * (purge_budget.h). */
-void heap_purge_elements_if_due(thread_heap_t *heap);
+/* Give up to max_bytes of whole free pages of mheaps back, under the budget (purge_budget.h).
+ * Returns what went: since a piece of memory goes whole, it may be more. */
+uint64_t heap_purge_elements_some(thread_heap_t *heap, uint64_t max_bytes);
 
-/* Give up to max_bytes back, under the budget. */
-void heap_purge_elements_some(thread_heap_t *heap, uint64_t max_bytes);
+/* The same, when enough are dirty; and near a limit: all, if it is worth a system call. */
+uint64_t heap_purge_elements_if_due(thread_heap_t *heap, uint64_t max_bytes);
+void heap_purge_elements_when_tight(thread_heap_t *heap);
 
 /* Bytes of free elements and behind the mheaps' ends that may be resident. */
 uint64_t heap_dirty_bytes(const thread_heap_t *heap);

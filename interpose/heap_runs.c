@@ -2,6 +2,7 @@
 #include "heap_runs.h"
 
 #include "background.h"
+#include "heap_demand.h"
 #include "heap_elements.h"
 #include "limits.h"
 #include "mheap_internal.h"
@@ -45,6 +46,12 @@ static void relist(thread_heap_t *heap, run_t *run, uint32_t tile_number) {
     run->state = (uint8_t)state;
     if (state != RUN_FULL)
         list_add(heap, run, tile_number);
+}
+
+/* Of its free blocks on pages that are resident.  The heap's ready_bytes are the sum over its runs.
+ */
+static inline uint64_t run_ready_bytes(const run_t *run) {
+    return run->n_ready * size_class_bytes(run->size_class);
 }
 
 /* ---- Runs come and go ---- */
@@ -112,6 +119,7 @@ static void release_run(thread_heap_t *heap, void *start) {
     run_t *run = &region->runs[region_tile(start)];
     cut_out(region, region_tile(start));
     region->clean_run_bytes -= run_clean_bytes(run);
+    heap->ready_bytes -= run_ready_bytes(run);
     list_remove(heap, run);
     region_set_tile_class(region, region_tile(start), TILE_ELEMENTS);
     heap_put_element_dirty(heap, start, TILE_BYTES - run_clean_bytes(run));
@@ -122,7 +130,9 @@ static void release_run(thread_heap_t *heap, void *start) {
 static void take_ready(thread_heap_t *heap, uint32_t tile_number, uint32_t n_blocks,
                        run_chain_t *chain) {
     run_t *run = run_of_tile(tile_number);
+    heap->ready_bytes -= run_ready_bytes(run);
     run_take(run, run_bits(run), run_at(tile_number), n_blocks, chain);
+    heap->ready_bytes += run_ready_bytes(run);
     relist(heap, run, tile_number);
 }
 
@@ -136,7 +146,9 @@ static bool open_pages(thread_heap_t *heap, unsigned size_class, unsigned n_page
     run_t *run = run_of_tile(tile_number);
     region_t *region = region_of(run);
     region->clean_run_bytes -= run_clean_bytes(run);
+    heap->ready_bytes -= run_ready_bytes(run);
     run_open_pages(run, run_bits(run), n_pages);
+    heap->ready_bytes += run_ready_bytes(run);
     region->clean_run_bytes += run_clean_bytes(run);
     heap_note_resident(&heap->mheaps[region->heap_index]);
     relist(heap, run, tile_number);
@@ -172,6 +184,7 @@ static inline bool put_block(thread_heap_t *heap, region_t *region, unsigned til
     if (__builtin_expect(!run_put(run, run_bits(run), block), 0))
         return refuse_block(run, block), false;
     heap->n_puts++;
+    heap->ready_bytes += size_class_bytes(run->size_class);
     region->got_blocks[tile / 64] |= (uint64_t)1 << tile % 64;
     if (run->state != RUN_READY)
         relist(heap, run, run_tile_number(block));
@@ -275,7 +288,9 @@ static size_t purge_run(thread_heap_t *heap, void *start, size_t max_bytes) {
     if (!holes)
         return 0;
     uint32_t gone = purge_pages(start, holes, (unsigned)(max_bytes / RUN_PAGE_BYTES));
+    heap->ready_bytes -= run_ready_bytes(run);
     run_set_clean(run, bits, gone);
+    heap->ready_bytes += run_ready_bytes(run);
     region_of(start)->clean_run_bytes += (size_t)__builtin_popcount(gone) * RUN_PAGE_BYTES;
     relist(heap, run, run_tile_number(start));
     return (size_t)__builtin_popcount(gone) * RUN_PAGE_BYTES;
@@ -305,44 +320,50 @@ static size_t purge_runs(thread_heap_t *heap, size_t max_bytes) {
     return bytes;
 }
 
-/* Of free blocks on pages that are resident. */
-static uint64_t ready_bytes(const thread_heap_t *heap) {
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < heap->n_mheaps; i++) {
-        const region_t *region = heap->mheaps[i].region;
-        for (unsigned tile = 0; tile < N_REGION_TILES; tile++)
-            if (region->tile_class[tile] != TILE_ELEMENTS)
-                bytes += region->runs[tile].n_ready * size_class_bytes(region->tile_class[tile]);
-    }
-    return bytes;
-}
-
-static void purge_runs_if_due(thread_heap_t *heap) {
-    bool is_tight = limits_are_tight();
+/* Returns the bytes that went, of at most max_bytes. */
+static uint64_t purge_runs_if_due(thread_heap_t *heap, uint64_t max_bytes) {
     uint64_t bytes = heap->n_puts * RUN_PAGE_BYTES;
-    if (bytes < HOLES_MIN_BYTES && !is_tight)
-        return;
+    if (bytes < HOLES_MIN_BYTES)
+        return 0;
     uint64_t resident = heap_resident_bytes(heap);
     if (bytes < resident / HOLES_PART_OF_RESIDENT)
-        return;
+        return 0;
     heap->n_puts = 0;
-    if (is_tight) {
-        purge_runs(heap, SIZE_MAX);
-        return;
-    }
     /* As long as little is free in all, it is wanted again soon. */
-    if (ready_bytes(heap) < resident / HOLES_READY_PART)
-        return;
-    uint64_t granted = purge_budget_take_some(resident);
-    purge_budget_settle(granted, purge_runs(heap, granted));
+    if (heap->ready_bytes < resident / HOLES_READY_PART)
+        return 0;
+    uint64_t granted = purge_budget_take_some(resident < max_bytes ? resident : max_bytes);
+    uint64_t purged = purge_runs(heap, granted);
+    purge_budget_settle(granted, purged);
+    return purged;
 }
 
 /* ---- Giving back ---- */
 
+/* Near a limit only a system call's cost counts. */
+static void purge_when_tight(thread_heap_t *heap) {
+    if (heap->n_puts * RUN_PAGE_BYTES >= heap_resident_bytes(heap) / HOLES_PART_OF_RESIDENT) {
+        heap->n_puts = 0;
+        purge_runs(heap, SIZE_MAX);
+    }
+    heap_purge_elements_when_tight(heap);
+}
+
 void heap_purge_if_due(thread_heap_t *heap) {
     background_notify();
-    purge_runs_if_due(heap);
-    heap_purge_elements_if_due(heap);
+    if (limits_are_tight()) {
+        purge_when_tight(heap);
+        return;
+    }
+    heap_demand_look(heap);
+    uint64_t excess = heap_demand_excess(heap);
+    if (!excess)
+        return;
+    uint64_t purged = purge_runs_if_due(heap, excess);
+    if (purged < excess)
+        purged += heap_purge_elements_if_due(heap, excess - purged);
+    if (purged)
+        heap_demand_purged(heap, purged);
 }
 
 static void release_empty_runs(thread_heap_t *heap, uint32_t tile_number) {
@@ -360,5 +381,7 @@ size_t heap_purge_all(thread_heap_t *heap) {
         release_empty_runs(heap, heap->ready_runs[c]);
         release_empty_runs(heap, heap->clean_runs[c]);
     }
-    return purge_runs(heap, SIZE_MAX) + heap_purge_elements(heap);
+    size_t bytes = purge_runs(heap, SIZE_MAX) + heap_purge_elements(heap);
+    heap_demand_forget(heap);
+    return bytes;
 }

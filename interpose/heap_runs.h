@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * heap_runs.h - the runs of a thread heap: blocks out of them, blocks and elements home, and the
- * pages of free blocks back to the system.  All under the heap's lock; nothing here touches the fast
- * lists.
+ * pages of free blocks back to the system.  All under the heap's lock; nothing here touches the
+ * fast lists.
  */
 #ifndef MHEAP_HEAP_RUNS_H
 #define MHEAP_HEAP_RUNS_H

@@ -10,8 +10,8 @@
 
 large_store_t large_store;
 
-/* For a signal handler in this thread that forks (fork.c): such a fork takes no lock, as this thread
- * may hold one, or others may wait until it has done what it does unlocked. */
+/* For a signal handler in this thread that forks (fork.c): such a fork takes no lock, as this
+ * thread may hold one, or others may wait until it has done what it does unlocked. */
 static __thread bool is_inside;
 static __thread bool fork_took_lock;
 
@@ -103,7 +103,7 @@ static extent_t *place(size_t bytes, size_t align, size_t room_bytes, size_t mov
 
 static void remove_object(extent_t *extent, bool is_zero) {
     if (!is_zero)
-        large_demand_freed(extent->bytes);
+        demand_freed(&large_store.demand, extent->bytes);
     large_table_remove(extent);
     large_store.stats.n_objects--;
     large_store.stats.live_bytes -= extent->bytes;
@@ -116,7 +116,7 @@ static void note_taken(size_t bytes, size_t dirty_before) {
     size_t dirty_bytes = dirty_before > dirty_now ? dirty_before - dirty_now : 0;
     if (dirty_bytes > bytes)
         dirty_bytes = bytes;
-    large_demand_taken(dirty_bytes, bytes - dirty_bytes);
+    demand_taken(&large_store.demand, dirty_bytes, bytes - dirty_bytes);
     if (dirty_bytes < bytes)
         large_purge_growth();
 }
@@ -192,7 +192,7 @@ const void *large_around(const void *pointer, size_t *bytes) {
 static void shrink(extent_t *extent, size_t bytes) {
     if (!extent_reserve(2)) /* stays larger than asked for */
         return;
-    large_demand_freed(extent->bytes - bytes);
+    demand_freed(&large_store.demand, extent->bytes - bytes);
     large_store.stats.live_bytes -= extent->bytes - bytes;
     large_release(extent_split(extent, bytes), false);
 }

@@ -45,6 +45,7 @@
 
 #include "large.h"
 #include "coarse_clock.h"
+#include "demand.h"
 #include "lock.h"
 
 #ifdef __cplusplus
@@ -62,7 +63,6 @@ extern "C" {
 #define LARGE_COMMIT_MAX_BYTES  ((size_t)64 << 20)
 #define LARGE_ASK_MIN_BYTES     ((size_t)1 << 30) /* from here on the system is asked before */
 #define LARGE_DECAY_MS          1000u             /* what is free for longer goes back */
-#define LARGE_DEMAND_HALF_MS    1000u             /* what was in demand is forgotten by half */
 #define LARGE_MAX_PIECES_IN_ALL 8192u             /* of the 65530 kernel mappings there may be */
 
 typedef enum { EXTENT_LIVE, EXTENT_DIRTY, EXTENT_CLEAN, EXTENT_BUSY } extent_state_t;
@@ -106,14 +106,6 @@ typedef struct {
     uint64_t non_empty[LARGE_N_BIN_WORDS];
 } large_bins_t;
 
-/* What the program took again of what it had freed: see large_demand.c. */
-typedef struct {
-    uint64_t halved_ms;
-    size_t rise_bytes;     /* taken again and not freed since, from the last low on */
-    size_t greatest_bytes; /* the greatest rise lately */
-    size_t purged_bytes;   /* given back lately */
-} large_demand_t;
-
 typedef struct {
     lock_t lock;
     uint32_t n_spans, n_pieces;
@@ -123,9 +115,9 @@ typedef struct {
     arena_t *leaving; /* unused arenas whose address range is being given up, unlocked */
     uint64_t spent_bytes, spent_ms; /* of the purge budget; as of when */
     uint64_t no_purge_until_ms;     /* the system refused to take pages back: ask again later */
-    uint64_t accounted_bytes; /* live and dirty, as published (limits.h) */
+    uint64_t accounted_bytes;       /* live and dirty, as published (limits.h) */
     size_t peak_bytes;              /* the most that was live and dirty together */
-    large_demand_t demand;
+    demand_t demand;
     large_stats_t stats;
     bool has_dirty; /* also read without the lock: whether it is worth taking */
 } large_store_t;
@@ -249,13 +241,6 @@ size_t large_purge_excess(void); /* what is more than should stay for reuse */
 size_t large_purge_growth(void); /* instead of growing: fresh memory was just taken */
 size_t large_purge_aged(void);   /* what has been free for long */
 size_t large_purge_everything(void);
-
-/* ---- large_demand.c ---- */
-
-void large_demand_taken(size_t dirty_bytes, size_t clean_bytes); /* for an object */
-void large_demand_freed(size_t bytes);
-void large_demand_purged(size_t bytes);
-size_t large_demand_bytes(void); /* so much free memory is likely to be used again */
 
 /* ---- large_move.c ---- */
 

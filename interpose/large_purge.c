@@ -8,7 +8,7 @@
  * it back.  So the frees decide:
  *
  *      up to KEEP_MIN_BYTES  stays, until it has aged
- *      up to the demand      stays, too (large_demand.c)
+ *      up to the demand      stays, too (demand.h)
  *      an eighth of what     stays; the rest goes, but only at a steady rate: a program whose
  * objects is live               come and go has up to as much as is live between them, and the
  * demand will soon show it twice what is live    the rest goes; the demand itself goes, too, while
@@ -195,7 +195,7 @@ static size_t purge_oldest(size_t bytes) {
     arena_t *arena = large_store.oldest->arena;
     size_t purged_bytes =
         arena->is_span && arena_is_unused(arena) ? release_span(arena) : purge_extent(bytes);
-    large_demand_purged(purged_bytes);
+    demand_purged(&large_store.demand, purged_bytes);
     return purged_bytes;
 }
 
@@ -220,7 +220,7 @@ static size_t purge_batch(size_t limit_bytes, uint64_t may_spend) {
 
 size_t large_purge_excess(void) {
     size_t live_bytes = large_store.stats.live_bytes;
-    size_t keep_bytes = larger(KEEP_MIN_BYTES, large_demand_bytes());
+    size_t keep_bytes = larger(KEEP_MIN_BYTES, demand_bytes(&large_store.demand));
     bool is_shrunk = live_bytes < large_store.peak_bytes / SHRUNK_PEAK_SHARE;
     size_t top_bytes = larger(keep_bytes, is_shrunk ? live_bytes / LOW_LIVE_SHARE : 2 * live_bytes);
     size_t purged_bytes = purge_batch(top_bytes, NO_LIMIT);
@@ -260,7 +260,8 @@ size_t large_purge_aged(void) {
     uint64_t now_ms = coarse_clock_ms();
     if (now_ms < LARGE_DECAY_MS)
         return 0;
-    return purge_older_than(now_ms - LARGE_DECAY_MS, large_demand_bytes(), BUDGET_AGED_BYTES);
+    return purge_older_than(now_ms - LARGE_DECAY_MS, demand_bytes(&large_store.demand),
+                            BUDGET_AGED_BYTES);
 }
 
 /* An arena's whole address range, once nothing is left in it. */
@@ -281,7 +282,7 @@ size_t large_purge_everything(void) {
     large_store.no_purge_until_ms = 0;
     size_t purged_bytes = purge_older_than(UINT64_MAX, 0, NO_LIMIT);
     large_store.peak_bytes = large_store.stats.live_bytes;
-    large_store.demand = (large_demand_t){.halved_ms = coarse_clock_ms()};
+    demand_forget(&large_store.demand);
     release_unused(&large_store.cached);
     release_unused(&large_store.arenas);
     return purged_bytes;

@@ -26,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "demand.h"
 #include "lock.h"
 #include "owner.h"
 #include "region.h"
@@ -58,6 +59,7 @@ typedef struct {
     region_t *region;
     uint32_t largest_bin;     /* of the mheap's free elements; ~0 if none */
     uint32_t tail_bytes;      /* by which its vector may still grow */
+    uint32_t longest_bytes;   /* its vector's greatest length at any look (heap_demand.c) */
     uint64_t accounted_bytes; /* of it that may be resident, as published (limits.h) */
 } heap_mheap_t;
 
@@ -65,6 +67,13 @@ typedef struct {
 
 /* Objects of a small class that are elements before it counts as hot and gets runs. */
 #define N_COLD_OBJECTS  12u
+
+/* What of the heap's free memory is wanted again, and what there was at the last look. */
+typedef struct {
+    demand_t demand;
+    uint64_t free_bytes, clean_bytes; /* resident and not */
+    uint64_t least_free_bytes;        /* at any look since decay.c asked */
+} heap_demand_t;
 
 typedef struct {
     uint64_t n_refills, n_flushes, n_remote_batches, n_inbox_blocks;
@@ -87,7 +96,8 @@ typedef struct thread_heap {
     heap_mheap_t inline_mheaps[N_INLINE_MHEAPS];
     uint32_t ready_runs[N_SMALL_CLASSES]; /* lists of runs by state (run.h), tile numbers */
     uint32_t clean_runs[N_SMALL_CLASSES];
-    uint64_t n_puts; /* blocks that came home since all runs were searched for free pages */
+    uint64_t ready_bytes; /* of the runs' free blocks on pages that are resident */
+    uint64_t n_puts;      /* blocks that came home since all runs were searched for free pages */
     uint8_t n_cold[N_SMALL_CLASSES]; /* elements handed out while the class was cold; the
                                         owner, who alone writes it, reads it unlocked */
     int32_t limit[N_CLASSES];        /* of each list, in blocks; adapts */
@@ -104,6 +114,7 @@ typedef struct thread_heap {
         uint64_t activity, dirty_bytes; /* at the last look */
         bool is_done;                   /* has given everything back since */
     } decay;                            /* decay.c */
+    heap_demand_t demand;               /* heap_demand.c */
 
     /* shared part, on a line of its own: the inbox is written by other threads */
     _Alignas(64) _Atomic(block_t *) inbox;

@@ -43,6 +43,7 @@ typedef enum {
     DAMAGE_RUN_COUNT,
     DAMAGE_RUN_LIST,
     DAMAGE_PARTIAL,
+    DAMAGE_SUM,
     DAMAGE_TILE
 } damage_t;
 void api_damage(damage_t damage, void *run_block);

@@ -350,6 +350,7 @@ INSTANTIATE_TEST_SUITE_P(Each, Damage,
                                          std::pair{DAMAGE_RUN_COUNT, "H4"},
                                          std::pair{DAMAGE_RUN_LIST, "H4"},
                                          std::pair{DAMAGE_PARTIAL, "H5"},
+                                         std::pair{DAMAGE_SUM, "H4"},
                                          std::pair{DAMAGE_TILE, "H3"}));
 
 } // namespace

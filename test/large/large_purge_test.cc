@@ -57,10 +57,10 @@ TEST_F(LargePurgeTest, DecayHappensInOtherOperationsToo) {
 TEST_F(LargePurgeTest, ABurstIsGivenBackAtOnce) {
     use(100, 4 * MiB);
     EXPECT_LE(dirty_bytes(), 4 * MiB + 512 * KiB);
-    advance_clock_ms(20 * LARGE_DEMAND_HALF_MS);
+    advance_clock_ms(20 * DEMAND_HALF_MS);
     use(10, 40 * MiB); // spans
     EXPECT_LE(dirty_bytes(), 4 * MiB + 512 * KiB);
-    advance_clock_ms(20 * LARGE_DEMAND_HALF_MS);
+    advance_clock_ms(20 * DEMAND_HALF_MS);
     use(500, 600 * KiB);
     EXPECT_LE(dirty_bytes(), 4 * MiB + 512 * KiB);
 }
@@ -90,7 +90,7 @@ TEST_F(LargePurgeTest, ASwingLosesItsPagesOnlyAFewTimes) {
     }
     EXPECT_LE(n_calls(VM_CALL_PURGE) - n_purges, 20u); // the budget's refill, two seconds of it
     EXPECT_GE(dirty_bytes(), swing_bytes - 64 * MiB);
-    advance_clock_ms(10 * LARGE_DEMAND_HALF_MS);
+    advance_clock_ms(10 * DEMAND_HALF_MS);
     large_purge(false);
     EXPECT_LE(dirty_bytes(), MiB);
 }

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+#include "demand.h"
+
+#include "coarse_clock.h"
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+static void halve_by_time(demand_t *demand) {
+    uint64_t n_halves = (coarse_clock_ms() - demand->halved_ms) / DEMAND_HALF_MS;
+    if (n_halves == 0)
+        return;
+    demand->halved_ms += n_halves * DEMAND_HALF_MS;
+    unsigned shift = n_halves < 63 ? (unsigned)n_halves : 63;
+    demand->greatest_before_bytes =
+        larger(demand->greatest_before_bytes >> shift, demand->greatest_bytes >> (shift - 1));
+    demand->purged_before_bytes =
+        (demand->purged_before_bytes >> shift) + (demand->purged_bytes >> (shift - 1));
+    demand->greatest_bytes = demand->purged_bytes = 0;
+}
+
+/* Take up to `bytes` off; returns how much. */
+static size_t take_off(size_t *from, size_t bytes) {
+    if (bytes > *from)
+        bytes = *from;
+    *from -= bytes;
+    return bytes;
+}
+
+void demand_taken(demand_t *demand, size_t dirty_bytes, size_t clean_bytes) {
+    halve_by_time(demand);
+    size_t missed_bytes = take_off(&demand->purged_before_bytes, clean_bytes);
+    missed_bytes += take_off(&demand->purged_bytes, clean_bytes - missed_bytes);
+    demand->rise_bytes += dirty_bytes + missed_bytes;
+    demand->greatest_bytes = larger(demand->greatest_bytes, demand->rise_bytes);
+}
+
+void demand_freed(demand_t *demand, size_t bytes) {
+    take_off(&demand->rise_bytes, bytes);
+}
+
+void demand_purged(demand_t *demand, size_t bytes) {
+    halve_by_time(demand);
+    demand->purged_bytes += bytes;
+}
+
+size_t demand_bytes(demand_t *demand) {
+    halve_by_time(demand);
+    return larger(demand->greatest_bytes, demand->greatest_before_bytes);
+}
+
+void demand_forget(demand_t *demand) {
+    *demand = (demand_t){.halved_ms = coarse_clock_ms()};
+}

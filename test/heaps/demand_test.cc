@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+// What a heap has seen wanted again stays: a burst goes back as it is freed, a swing loses its
+// pages once.  With a clock of our own (world.h), and a budget that allows everything: what stays,
+// stays for the demand.
+#include "heaps_api.h"
+#include "world.h"
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+extern "C" {
+#include "vm.h"
+}
+
+namespace {
+
+constexpr uint64_t kMiB = 1 << 20;
+constexpr size_t kTotal = 32 * kMiB;
+
+struct Case {
+    const char *name;
+    size_t from, to; // sizes of objects
+    bool shuffled;
+};
+void PrintTo(const Case &c, std::ostream *out) {
+    *out << c.name;
+}
+
+class Demand : public testing::TestWithParam<Case> {
+  protected:
+    void SetUp() override {
+        purge_budget_earn(uint64_t{1} << 40);
+        pin_ = heap_malloc(8); // its region is that of everything here
+    }
+    void TearDown() override {
+        heap_free(pin_);
+        EXPECT_STREQ(world_lost(), nullptr);
+        world_forget();
+    }
+
+    void swing() {
+        std::vector<void *> objects;
+        size_t bytes = 0;
+        while (bytes < kTotal) {
+            size_t size = GetParam().from + dice_() % (GetParam().to - GetParam().from);
+            objects.push_back(heap_malloc(size));
+            memset(objects.back(), 1, size);
+            bytes += size;
+        }
+        if (GetParam().shuffled)
+            std::shuffle(objects.begin(), objects.end(), dice_);
+        for (void *object : objects)
+            heap_free(object);
+    }
+    uint64_t resident() { return api_resident_bytes(pin_); }
+
+    // The heap is in use for a while, and reaches its slow paths.
+    void trickle() {
+        void *objects[512];
+        for (int i = 0; i < 100; i++) {
+            for (void *&object : objects)
+                object = heap_malloc(512);
+            for (void *object : objects)
+                heap_free(object);
+            world_advance_clock_ms(100);
+        }
+    }
+
+  private:
+    std::mt19937 dice_{1};
+    void *pin_ = nullptr;
+};
+
+TEST_P(Demand, ABurstGoesBackAtOnce) {
+    swing();
+    EXPECT_LT(resident(), 5 * kMiB);
+    EXPECT_STREQ(api_check(), nullptr);
+}
+
+TEST_P(Demand, ASwingLosesItsPagesOnce) {
+    for (int i = 0; i < 3; i++) {
+        swing();
+        world_advance_clock_ms(100);
+    }
+    uint64_t n_purges = vm_n_calls(VM_CALL_PURGE);
+    for (int i = 0; i < 20; i++) {
+        swing();
+        world_advance_clock_ms(100);
+    }
+    EXPECT_LE(vm_n_calls(VM_CALL_PURGE), n_purges + 20);
+    EXPECT_GT(resident(), kTotal * 3 / 4);
+    EXPECT_STREQ(api_check(), nullptr);
+}
+
+TEST_P(Demand, IsForgotten) {
+    for (int i = 0; i < 4; i++)
+        swing();
+    EXPECT_GT(resident(), kTotal * 3 / 4);
+    trickle();
+    EXPECT_LT(resident(), 4 * kMiB);
+    swing(); // so long after, it is a burst again
+    EXPECT_LT(resident(), 8 * kMiB);
+    EXPECT_STREQ(api_check(), nullptr);
+}
+
+TEST_P(Demand, DoesNotHoldBackASleepingThreadsMemory) {
+    for (int i = 0; i < 4; i++)
+        swing();
+    world_switch_to(1);
+    api_decay();
+    api_decay();
+    uint64_t left = resident();
+    EXPECT_LT(left, kTotal * 3 / 8); // its lists
+    world_switch_to(0);
+    swing(); // nor does what went then count as missed
+    EXPECT_LT(resident(), left + 8 * kMiB);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, Demand,
+                         testing::Values(Case{"small", 16, 1000, false},
+                                         Case{"small_shuffled", 16, 1000, true},
+                                         Case{"medium", 5000, 60000, false},
+                                         Case{"medium_shuffled", 5000, 60000, true},
+                                         Case{"mixed_shuffled", 64, 200000, true}),
+                         [](const auto &info) { return std::string(info.param.name); });
+
+} // namespace
