@@ -73,8 +73,9 @@ static inline uint64_t mheap_resident_bytes(const mheap_t *h) {
 
 /*
  * Give dirty whole pages back to the system: first those behind the end of the vector, then those
- * inside free elements, largest elements first, until `max_bytes` are done (the last piece is
- * always done whole).  Returns the bytes given back.  O(free elements of MHEAP_PURGE_MIN_BYTES).
+ * inside free elements, largest elements first, until `max_bytes` are done.  A piece goes whole, so
+ * it may be more; one of more than twice what is left to do stays.  Returns the bytes given back.
+ * O(free elements of MHEAP_PURGE_MIN_BYTES).
  */
 size_t mheap_purge(mheap_t *h, size_t max_bytes);
 

@@ -66,17 +66,24 @@ static size_t purge_elt(mheap_t *h, mheap_elt_t *e) {
     return count_purged(h, n_dirty < pages.n_bytes ? n_dirty : pages.n_bytes);
 }
 
+/* A piece goes whole or not at all, and may be as much more than what is left to do as it would be
+ * less. */
+static bool is_too_much(uint64_t n_dirty, size_t left) {
+    return n_dirty / 2 > left;
+}
+
 size_t mheap_purge(mheap_t *h, size_t max_bytes) {
     if (!max_bytes)
         return 0;
-    size_t done = purge_tail(h);
+    size_t done = is_too_much(h->tail_dirty_bytes, max_bytes) ? 0 : purge_tail(h);
     uint32_t smallest = bin_of(MHEAP_PURGE_MIN_BYTES / MHEAP_WORD_BYTES);
     uint32_t bin = mheap_largest_bin(h);
     while (bin != BIN_NONE && bin >= smallest && h->free_dirty_bytes) {
         for (mheap_elt_t *e = bin_head(h, bin); e; e = bin_next(h, e)) {
             if (done >= max_bytes)
                 return done;
-            done += purge_elt(h, e);
+            if (!is_too_much(e->free_elt.n_dirty, max_bytes - done))
+                done += purge_elt(h, e);
         }
         bin = bin_last_non_empty(h, bin);
     }

@@ -99,12 +99,16 @@ TEST(Purge, BudgetTakesTheLargestFirst) {
     for (mheap_uoffset_t uoffset : u)
         mheap_put_elt(heap.h(), uoffset);
     EXPECT_EQ(mheap_purge(heap.h(), 0), 0u);
-    size_t given = mheap_purge(heap.h(), 1);
+    EXPECT_EQ(mheap_purge(heap.h(), 1), 0u); // every piece is more than twice as much
+    size_t given = mheap_purge(heap.h(), 2100000);
     EXPECT_GT(given, 3990000u);
     EXPECT_LE(given, 4000000u);
-    given = mheap_purge(heap.h(), 1100000);
-    EXPECT_GT(given, 1180000u);
-    EXPECT_LE(given, 1200000u);
+    given = mheap_purge(heap.h(), 110000); // of those up to twice as much
+    EXPECT_GT(given, 190000u);
+    EXPECT_LE(given, 200000u);
+    given = mheap_purge(heap.h(), 1000000);
+    EXPECT_GT(given, 990000u);
+    EXPECT_LE(given, 1000000u);
     EXPECT_EQ(heap.h()->free_dirty_bytes, 100000u);
 }
 
