@@ -63,6 +63,19 @@ hardened_kind_t canary_other_kind(const void *object, size_t bytes, size_t slack
     return HARDENED_N_KINDS;
 }
 
+/* The slack begins with byte 0 of the word, so it ends with another one unless its length is a
+ * multiple of eight: turned, the word is what stands at the end. */
+bool canary_ends_at(const void *object, size_t slack_bytes, const void *end) {
+    unsigned turn = slack_bytes % 8 * 8;
+    uint64_t found;
+    __builtin_memcpy(&found, (const char *)end - 8, 8);
+    uint64_t canary = turn ? found << turn | found >> (64 - turn) : found;
+    hardened_kind_t kind = HARDENED_PLAIN;
+    while (kind < HARDENED_N_KINDS && canary != canary_of(object, kind))
+        kind++;
+    return kind < HARDENED_N_KINDS;
+}
+
 bool memory_is_zero(const void *memory, size_t bytes) {
     const uint64_t *word = memory, *end = word + bytes / sizeof *word;
     uint64_t bits = 0;

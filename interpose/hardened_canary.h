@@ -22,6 +22,9 @@ bool canary_is_whole(const void *object, size_t bytes, size_t slack_bytes, harde
 hardened_kind_t canary_other_kind(const void *object, size_t bytes, size_t slack_bytes,
                                   hardened_kind_t kind);
 
+/* Whether the last eight bytes before `end` are those of the object's canary, of any kind. */
+bool canary_ends_at(const void *object, size_t slack_bytes, const void *end);
+
 /* `bytes` is a multiple of 16, `memory` aligned to 16. */
 bool memory_is_zero(const void *memory, size_t bytes);
 

@@ -4,77 +4,30 @@
 #include <string.h>
 
 #include "hardened_canary.h"
-#include "hardened_held.h"
+#include "hardened_guards.h"
 #include "hardened_lock.h"
 #include "hardened_table.h"
+#include "hardened_waiting.h"
 #include "large.h"
 #include "vm.h"
 
 #define GUARDED_LOOSE_MIN_BYTES ((size_t)128 << 10) /* from here on moving pages is worth it */
-#define MAX_LEAD_PAGES          4u
 
-/* Guards cost the kernel up to three mappings an object, of the 65530 that a process may have. */
-#define MAX_GUARDED_OBJECTS     8000u
-
-/* The quarantine: places in each stage, and address space in all; larger objects do not wait. */
-#define HELD_PLACES             32u
-#define HELD_MAX_BYTES          ((size_t)64 << 20)
+/* Larger ones do not wait in the quarantine. */
 #define HELD_MAX_OBJECT_BYTES   ((size_t)16 << 20)
 
 static struct {
     lock_t lock;
     hardened_random_t random;
-    held_t held;
-    void *held_places[2 * HELD_PLACES];
-    size_t held_bytes, n_guarded;
     uint64_t n_live, live_bytes;
 } all;
 
-static inline size_t total_bytes(const guarded_t *entry) {
-    return entry->lead_bytes + entry->body_bytes + vm_page_bytes();
-}
-
-static inline char *body_of(const guarded_t *entry) {
-    return entry->base + entry->lead_bytes;
-}
-
 static inline size_t slack_bytes(const guarded_t *entry) {
-    return (size_t)(body_of(entry) + entry->body_bytes - entry->object) - entry->bytes;
+    return (size_t)(guarded_body(entry) + entry->body_bytes - entry->object) - entry->bytes;
 }
 
 static inline bool is_loose(size_t bytes, size_t align) {
     return bytes >= GUARDED_LOOSE_MIN_BYTES || align > vm_page_bytes();
-}
-
-/* ---- Guards ---- */
-
-/* The lead of an object aligned to more than a page is as long as its alignment: only its end
- * guards. */
-static inline size_t front_guard_bytes(const guarded_t *entry) {
-    size_t most = MAX_LEAD_PAGES * vm_page_bytes();
-    return entry->lead_bytes < most ? entry->lead_bytes : most;
-}
-
-static bool renew_guards(const guarded_t *entry) {
-    size_t front_bytes = front_guard_bytes(entry);
-    return vm_renew(body_of(entry) - front_bytes, front_bytes) &&
-           vm_renew(body_of(entry) + entry->body_bytes, vm_page_bytes());
-}
-
-/* Without guards when the system has no mappings left, or there are too many already. */
-static void set_guards(guarded_t *entry) {
-    size_t front_bytes = front_guard_bytes(entry);
-    size_t n = __atomic_add_fetch(&all.n_guarded, 1, __ATOMIC_RELAXED);
-    entry->is_guarded = n <= MAX_GUARDED_OBJECTS &&
-                        vm_decommit(body_of(entry) - front_bytes, front_bytes) &&
-                        vm_decommit(body_of(entry) + entry->body_bytes, vm_page_bytes());
-    if (!entry->is_guarded)
-        __atomic_sub_fetch(&all.n_guarded, 1, __ATOMIC_RELAXED);
-}
-
-static void forget_guards(const guarded_t *entry) {
-    if (entry->is_guarded)
-        __atomic_sub_fetch(&all.n_guarded, 1, __ATOMIC_RELAXED);
 }
 
 /* ---- Allocating ---- */
@@ -83,7 +36,7 @@ static size_t draw_lead_bytes(size_t align) {
     if (align > vm_page_bytes())
         return align;
     hardened_lock(&all.lock);
-    uint32_t more = random_below(&all.random, MAX_LEAD_PAGES);
+    uint32_t more = random_below(&all.random, GUARDS_MAX_LEAD_PAGES);
     hardened_unlock(&all.lock);
     return (1 + more) * vm_page_bytes();
 }
@@ -94,8 +47,20 @@ static void clear(void *memory, size_t bytes) {
         memset(memory, 0, bytes);
 }
 
-static bool publish(const guarded_t *entry) {
+/* Out of the large store's reach until the system has mappings again. */
+static void set_stuck(const void *object) {
     hardened_lock(&all.lock);
+    guarded_t *entry = guarded_table_find(object);
+    entry->state = GUARDED_STUCK;
+    entry->has_pages = false;
+    hardened_unlock(&all.lock);
+}
+
+/* The object lives from here on, in the table in place of the one that had its place before. */
+static bool publish(const guarded_t *entry, const void *in_place_of) {
+    hardened_lock(&all.lock);
+    if (in_place_of)
+        guarded_table_remove(guarded_table_find(in_place_of));
     bool is_added = guarded_table_add(entry);
     all.n_live += is_added;
     all.live_bytes += is_added ? entry->bytes : 0;
@@ -105,29 +70,63 @@ static bool publish(const guarded_t *entry) {
 
 static void give_back(const guarded_t *entry) {
     const char *what;
-    if (vm_renew(entry->base, total_bytes(entry)))
+    if (vm_renew(entry->base, guarded_total_bytes(entry)))
         large_free_zero(entry->base, &what);
+}
+
+/* At the end of its pages, as far as its alignment lets it, if it is not loose. */
+static char *place_in(const guarded_t *entry, size_t align) {
+    size_t object_align = align < 16 ? 16 : align;
+    if (is_loose(entry->bytes, align))
+        return guarded_body(entry);
+    return guarded_body(entry) + entry->body_bytes -
+           ((entry->bytes + object_align - 1) & ~(object_align - 1));
+}
+
+/* In a place that a freed object has left: its guards are there. */
+static void *alloc_in_spare(const guarded_t *wanted, size_t align) {
+    guarded_t entry = {.object = NULL};
+    hardened_lock(&all.lock);
+    guarded_t *spare = waiting_reuse(wanted->body_bytes);
+    if (spare)
+        entry = *spare;
+    hardened_unlock(&all.lock);
+    if (!spare)
+        return NULL;
+    const char *before = entry.object;
+    if (!vm_commit(guarded_body(&entry), entry.body_bytes)) {
+        set_stuck(before);
+        return NULL;
+    }
+    entry.bytes = wanted->bytes;
+    entry.kind = wanted->kind;
+    entry.state = GUARDED_LIVE;
+    entry.object = place_in(&entry, align);
+    guards_count();
+    canary_write(entry.object, entry.bytes, slack_bytes(&entry), HARDENED_PLAIN);
+    publish(&entry, before); /* there is room: one was removed */
+    return entry.object;
 }
 
 void *guarded_alloc(size_t bytes, size_t align, hardened_kind_t kind) {
     guarded_t entry = {.bytes = bytes, .kind = (uint8_t)kind, .state = GUARDED_LIVE};
-    size_t object_align = align < 16 ? 16 : align;
     entry.body_bytes = vm_round_up(bytes ? bytes : 1);
+    void *object = align > vm_page_bytes() ? NULL : alloc_in_spare(&entry, align);
+    if (object)
+        return object;
     entry.lead_bytes = draw_lead_bytes(align);
     bool is_zero = true;
-    entry.base = large_alloc(total_bytes(&entry), align, &is_zero);
+    entry.base = large_alloc(guarded_total_bytes(&entry), align, &is_zero);
     if (!entry.base)
         return NULL;
     if (!is_zero)
-        clear(body_of(&entry), entry.body_bytes);
-    entry.object = body_of(&entry);
-    if (!is_loose(bytes, align))
-        entry.object += entry.body_bytes - ((bytes + object_align - 1) & ~(object_align - 1));
-    set_guards(&entry);
+        clear(guarded_body(&entry), entry.body_bytes);
+    entry.object = place_in(&entry, align);
+    guards_set(&entry);
     canary_write(entry.object, bytes, slack_bytes(&entry), HARDENED_PLAIN);
-    if (publish(&entry))
+    if (publish(&entry, NULL))
         return entry.object;
-    forget_guards(&entry);
+    guards_forget(&entry);
     give_back(&entry);
     return NULL;
 }
@@ -157,8 +156,8 @@ static guarded_t *find_live(const void *object, line_t *what) {
 static const char *damage_of(const guarded_t *entry) {
     if (!canary_is_whole(entry->object, entry->bytes, slack_bytes(entry), HARDENED_PLAIN))
         return "written to past its end";
-    size_t before = (size_t)(entry->object - body_of(entry));
-    return memory_is_zero(body_of(entry), before) ? NULL : "written to before its start";
+    size_t before = (size_t)(entry->object - guarded_body(entry));
+    return memory_is_zero(guarded_body(entry), before) ? NULL : "written to before its start";
 }
 
 /* An entry that may be freed, as far as can be seen in it. */
@@ -180,46 +179,66 @@ static guarded_t *find_sound(const void *object, const hardened_freeing_t *freei
 
 /* ---- Freeing ---- */
 
-/* Out of the quarantine, or past it; the entry is BUSY. */
+/* Its wait is over, or there was none; the entry is BUSY. */
 static bool let_go(const guarded_t *entry) {
-    bool is_renewed = vm_renew(entry->base, total_bytes(entry));
+    if (!vm_renew(entry->base, guarded_total_bytes(entry))) {
+        set_stuck(entry->object);
+        return false;
+    }
     hardened_lock(&all.lock);
-    guarded_t *in_table = guarded_table_find(entry->object);
-    if (is_renewed)
-        guarded_table_remove(in_table);
-    else
-        in_table->state = GUARDED_STUCK;
+    guarded_table_remove(guarded_table_find(entry->object));
     hardened_unlock(&all.lock);
     const char *what;
-    if (is_renewed)
-        large_free_zero(entry->base, &what);
-    return is_renewed;
+    large_free_zero(entry->base, &what);
+    return true;
 }
 
-/* Takes `object` (HELD) out; a copy of its entry, now BUSY. */
-static guarded_t take_out(const void *object) {
-    guarded_t *entry = guarded_table_find(object);
-    entry->state = GUARDED_BUSY;
-    all.held_bytes -= total_bytes(entry);
-    return *entry;
-}
-
-/* A freed object joins the quarantine; those that have to leave are let go. */
-static void hold(const guarded_t *freed) {
+/* A freed object waits; those that need not any longer are let go. */
+static void wait(const guarded_t *freed) {
     hardened_lock(&all.lock);
-    all.held.place = all.held_places;
-    all.held.capacity = HELD_PLACES;
-    guarded_table_find(freed->object)->state = GUARDED_HELD;
-    all.held_bytes += total_bytes(freed);
-    void *leaves = held_swap(&all.held, freed->object, &all.random);
-    while (leaves || (all.held_bytes > HELD_MAX_BYTES && (leaves = held_take(&all.held)))) {
-        guarded_t entry = take_out(leaves);
+    guarded_t *entry = guarded_table_find(freed->object);
+    *entry = *freed;
+    waiting_add(entry, &all.random);
+    waiting_strip(all.live_bytes);
+    while ((entry = waiting_surplus())) {
+        guarded_t leaves = *entry;
         hardened_unlock(&all.lock);
-        let_go(&entry);
+        let_go(&leaves);
         hardened_lock(&all.lock);
-        leaves = NULL;
     }
     hardened_unlock(&all.lock);
+}
+
+/* Pages that the program has used are cleared and kept, if there are few such; has_pages then. */
+static bool hide_with_pages(guarded_t *freed) {
+    if (!waiting_may_be_spare(freed))
+        return false;
+    char *body = guarded_body(freed);
+    size_t bytes = freed->body_bytes;
+    if (!freed->has_pages && vm_resident_bytes(body, bytes) != bytes)
+        return false;
+    hardened_lock(&all.lock);
+    freed->has_pages = waiting_keep(freed, all.live_bytes);
+    hardened_unlock(&all.lock);
+    if (!freed->has_pages)
+        return false;
+    memset(body, 0, bytes);
+    if (vm_forbid(body, bytes))
+        return true;
+    hardened_lock(&all.lock);
+    waiting_keep_not(freed);
+    hardened_unlock(&all.lock);
+    return false;
+}
+
+static void hide(guarded_t *freed) {
+    if (hide_with_pages(freed))
+        return;
+    freed->has_pages = false;
+    if (vm_decommit(freed->base, guarded_total_bytes(freed)))
+        return;
+    vm_purge(guarded_body(freed), freed->body_bytes); /* no mappings left: accessible, but empty */
+    freed->is_guarded = false;
 }
 
 bool guarded_free(void *object, const hardened_freeing_t *freeing, line_t *what) {
@@ -237,13 +256,12 @@ bool guarded_free(void *object, const hardened_freeing_t *freeing, line_t *what)
             refuse_unknown(object, what);
         return false;
     }
-    forget_guards(&freed);
-    if (!vm_decommit(freed.base, total_bytes(&freed))) /* no mappings left: accessible, but empty */
-        vm_purge(body_of(&freed), freed.body_bytes);
-    if (total_bytes(&freed) > HELD_MAX_OBJECT_BYTES)
+    guards_forget(&freed);
+    hide(&freed);
+    if (guarded_total_bytes(&freed) > HELD_MAX_OBJECT_BYTES)
         let_go(&freed);
     else
-        hold(&freed);
+        wait(&freed);
     return true;
 }
 
@@ -265,22 +283,23 @@ static bool move_pages(guarded_t *entry, size_t body_bytes) {
     guarded_t moved = *entry;
     const char *what;
     moved.body_bytes = body_bytes;
-    if (entry->is_guarded && !renew_guards(entry)) {
-        forget_guards(entry);
-        set_guards(entry);
+    moved.has_pages = false;
+    if (entry->is_guarded && !guards_renew(entry)) {
+        guards_forget(entry);
+        guards_set(entry);
         return false;
     }
-    forget_guards(entry);
-    moved.base = large_resize(entry->base, total_bytes(&moved), &what);
+    guards_forget(entry);
+    moved.base = large_resize(entry->base, guarded_total_bytes(&moved), &what);
     if (!moved.base) {
-        set_guards(entry);
+        guards_set(entry);
         return false;
     }
-    moved.object = body_of(&moved);
-    size_t old_total = total_bytes(entry), new_total = total_bytes(&moved);
+    moved.object = guarded_body(&moved);
+    size_t old_total = guarded_total_bytes(entry), new_total = guarded_total_bytes(&moved);
     if (new_total > old_total)
         clear(moved.base + old_total, new_total - old_total);
-    set_guards(&moved);
+    guards_set(&moved);
     *entry = moved;
     return true;
 }
@@ -296,7 +315,8 @@ static void replace(const void *object, const guarded_t *now, size_t had_bytes) 
 
 /* Without copying: it stays large enough to move by pages, or its last 16 bytes stay its last. */
 static bool can_stay(const guarded_t *entry, size_t bytes) {
-    bool was_loose = entry->object == body_of(entry) && entry->bytes >= GUARDED_LOOSE_MIN_BYTES;
+    bool was_loose =
+        entry->object == guarded_body(entry) && entry->bytes >= GUARDED_LOOSE_MIN_BYTES;
     size_t end_bytes = entry->bytes + slack_bytes(entry);
     bool keeps_end = bytes <= end_bytes && end_bytes - bytes < 16;
     return entry->kind == HARDENED_PLAIN &&
@@ -319,7 +339,8 @@ void *guarded_resize(void *object, size_t bytes, size_t *had_bytes, line_t *what
         refuse_unknown(object, what);
     if (!stays)
         return NULL;
-    size_t slack = slack_bytes(&resized), before = (size_t)(resized.object - body_of(&resized));
+    size_t slack = slack_bytes(&resized),
+           before = (size_t)(resized.object - guarded_body(&resized));
     size_t body_bytes = vm_round_up(before + bytes);
     bool is_resized = body_bytes == resized.body_bytes || move_pages(&resized, body_bytes);
     if (is_resized) {
@@ -340,18 +361,16 @@ void *guarded_resize(void *object, size_t bytes, size_t *had_bytes, line_t *what
 static bool take_any(guarded_t *taken) {
     size_t i = 0;
     hardened_lock(&all.lock);
-    void *held = held_take(&all.held);
-    guarded_t *entry = NULL;
-    if (held)
-        *taken = take_out(held);
-    while (!held && (entry = guarded_table_next(&i)) && entry->state != GUARDED_STUCK)
-        ;
+    guarded_t *entry = waiting_any();
+    if (!entry)
+        while ((entry = guarded_table_next(&i)) && entry->state != GUARDED_STUCK)
+            ;
     if (entry) {
         entry->state = GUARDED_BUSY;
         *taken = *entry;
     }
     hardened_unlock(&all.lock);
-    return held || entry;
+    return entry != NULL;
 }
 
 void guarded_trim(void) {

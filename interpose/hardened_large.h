@@ -11,12 +11,14 @@
  * ones begin where the body begins, since their pages shall move when they grow; the rest of their
  * last page holds the canary.
  *
- * Freed, all of it loses its pages and its access, and so it waits in the quarantine: a use after
- * free faults.  Afterwards it has new pages, so nothing has to be cleared or checked for writes.
+ * Freed, all of it loses its access, and so it waits, in the quarantine and then for an object of
+ * as many pages (hardened_waiting.h): a use after free faults.  Its pages are cleared or given back
+ * at once, and nobody can have written to them since.
  *
  * What is known of an object is in a table of its own.  States: LIVE; BUSY, a thread is changing
- * it; HELD, in the quarantine; STUCK, to leave it when the system has mappings again.  Everything
- * is guarded by one lock, never held over a system call but to enlarge the table.
+ * it; HELD, in the quarantine; SPARE, behind it; STUCK, to go when the system has mappings again.
+ * Everything is guarded by one lock, never held over a system call but to enlarge the table, and to
+ * take the pages of what waits.
  */
 #ifndef MHEAP_HARDENED_LARGE_H
 #define MHEAP_HARDENED_LARGE_H
@@ -35,7 +37,7 @@ bool guarded_ask(const void *object, size_t *bytes, line_t *what);
  * empty: that cannot be, or there is no memory; the object is as it was, and *had_bytes large. */
 void *guarded_resize(void *object, size_t bytes, size_t *had_bytes, line_t *what);
 
-void guarded_trim(void); /* ends the quarantine; it holds no pages, only addresses */
+void guarded_trim(void); /* nothing waits any longer */
 void guarded_stats(large_stats_t *stats);
 bool guarded_check(violation_t *violation);
 

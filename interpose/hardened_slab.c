@@ -169,9 +169,23 @@ static bool canary_fits(const slab_t *slab, unsigned slot, hardened_kind_t kind,
     return refuse_size(what, bytes);
 }
 
+/* The last bytes before the object: zero, or the end of a canary of whatever kind. */
+static bool is_sound_before(const slab_t *slab, unsigned slot, line_t *what) {
+    if (slot == 0)
+        return true;
+    const char *end = slot_at(slab, slot);
+    bool is_live = state_of(slab, slot - 1) == SLOT_LIVE;
+    if (is_live ? canary_ends_at(slot_at(slab, slot - 1), slack_of(slab, slot - 1), end)
+                : memory_is_zero(end - 16, 16))
+        return true;
+    return refuse(what, is_live ? "written to before its start, or past the end of the object there"
+                                : "written to before its start, or there after a free");
+}
+
 static bool may_free(const slab_t *slab, void *object, unsigned *slot,
                      const hardened_freeing_t *freeing, line_t *what) {
-    if (!find_live(slab, object, slot, what) || !canary_fits(slab, *slot, freeing->kind, what))
+    if (!find_live(slab, object, slot, what) || !canary_fits(slab, *slot, freeing->kind, what) ||
+        __builtin_expect(!is_sound_before(slab, *slot, what), 0))
         return false;
     size_t bytes = slab->slot_bytes - slack_of(slab, *slot);
     if (__builtin_expect(!freeing->has_bytes || freeing->bytes == bytes, 1))
@@ -252,7 +266,8 @@ bool slab_resize(slab_t *slab, void *object, size_t bytes, size_t *had_bytes, li
     unsigned slot;
     hardened_lock(&arena_at(slab->arena)->lock);
     bool is_resized = false;
-    if (find_live(slab, object, &slot, what) && canary_fits(slab, slot, HARDENED_PLAIN, what)) {
+    if (find_live(slab, object, &slot, what) && canary_fits(slab, slot, HARDENED_PLAIN, what) &&
+        is_sound_before(slab, slot, what)) {
         *had_bytes = slab->slot_bytes - slack_of(slab, slot);
         is_resized = slab_takes(bytes) && size_class_of(bytes + CANARY_BYTES) == slab->size_class;
     }

@@ -2,8 +2,6 @@
 /* hardened_table.c - open addressing as in large_table.c, with the entries in the table itself. */
 #include "hardened_table.h"
 
-#include "vm.h"
-
 #define FIRST_PLACES 512u
 
 static struct {
@@ -35,7 +33,7 @@ static bool enlarge(void) {
         return false;
     table.places = places;
     table.n_places = n_new;
-    for (size_t i = 0; i < n_old; i++)
+    for (size_t i = 0; old && i < n_old; i++)
         if (old[i].object)
             places[place_of(old[i].object)] = old[i];
     if (old)

@@ -8,7 +8,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { GUARDED_LIVE, GUARDED_BUSY, GUARDED_HELD, GUARDED_STUCK } guarded_state_t;
+#include "vm.h"
+
+typedef enum {
+    GUARDED_LIVE,
+    GUARDED_BUSY,
+    GUARDED_HELD,
+    GUARDED_SPARE,
+    GUARDED_STUCK
+} guarded_state_t;
 
 typedef struct {
     char *object; /* NULL: an empty place in the table */
@@ -16,8 +24,17 @@ typedef struct {
     size_t bytes; /* asked for */
     size_t lead_bytes, body_bytes;
     uint8_t state, kind;
-    bool is_guarded;
+    bool is_guarded; /* while it is not LIVE, too: the guards stay */
+    bool has_pages;  /* all of the body is resident: known of a LIVE one, meant of one that waits */
 } guarded_t;
+
+static inline size_t guarded_total_bytes(const guarded_t *entry) {
+    return entry->lead_bytes + entry->body_bytes + vm_page_bytes();
+}
+
+static inline char *guarded_body(const guarded_t *entry) {
+    return entry->base + entry->lead_bytes;
+}
 
 bool guarded_table_add(const guarded_t *entry);    /* false without memory */
 guarded_t *guarded_table_find(const void *object); /* NULL: none; valid until the next change */

@@ -107,13 +107,21 @@ void *vm_map(size_t bytes) {
     return map(VM_CALL_MAP, NULL, bytes, PROT_READ | PROT_WRITE, 0);
 }
 
-bool vm_commit(void *memory, size_t bytes) {
-    if (!may_call(VM_CALL_COMMIT))
+static bool protect(vm_call_t call, void *memory, size_t bytes, int protection) {
+    if (!may_call(call))
         return false;
     int saved_errno = errno;
-    int result = mprotect(memory, bytes, PROT_READ | PROT_WRITE);
+    int result = mprotect(memory, bytes, protection);
     errno = saved_errno;
     return result == 0;
+}
+
+bool vm_commit(void *memory, size_t bytes) {
+    return protect(VM_CALL_COMMIT, memory, bytes, PROT_READ | PROT_WRITE);
+}
+
+bool vm_forbid(void *memory, size_t bytes) {
+    return protect(VM_CALL_DECOMMIT, memory, bytes, PROT_NONE);
 }
 
 bool vm_populate(void *memory, size_t bytes) {

@@ -59,6 +59,9 @@ bool vm_renew(void *memory, size_t bytes);
 /* Take access and pages away from memory, keeping the address range reserved. */
 bool vm_decommit(void *memory, size_t bytes);
 
+/* Take only access away, until vm_commit. */
+bool vm_forbid(void *memory, size_t bytes);
+
 /* Give up the address range. */
 bool vm_release(void *memory, size_t bytes);
 

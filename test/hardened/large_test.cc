@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 using namespace hardened;
 
@@ -93,8 +94,10 @@ TEST_P(Large, IsGuardedWhenAligned) {
 // ---- Around it ------------------------------------------------------------------------------
 
 TEST_P(Large, TheRestOfItsLastPageIsChecked) {
-    auto end = reinterpret_cast<uintptr_t>(allocate()) + size();
+    volatile char *sample = allocate();
+    auto end = reinterpret_cast<uintptr_t>(sample) + size();
     size_t slack = up_to(end, 4096) - end;
+    free(const_cast<char *>(sample));
     for (size_t i : {size_t{0}, slack / 2, slack - 1}) {
         if (i >= slack)
             continue;
@@ -145,6 +148,54 @@ TEST(LargeReuse, FaultsAlsoWhenOthersWereAllocatedSince) {
     for (int i = 0; i < 30; i++)
         free(malloc(70000));
     EXPECT_TRUE(faults([&] { opaque(object)[0] = 1; }));
+}
+
+// Long enough for what was freed to leave the quarantine: pages are kept, or guards only, and both
+// are used again.
+TEST_P(LargeTight, APlaceThatIsUsedAgainIsAsGoodAsNew) {
+    std::set<char *> places;
+    for (bool uses_all : {true, false}) {
+        std::vector<char *> live(100, nullptr);
+        for (int i = 0; i < 1000; i++) {
+            char *&object = live[i % live.size()];
+            free(object);
+            object = static_cast<char *>(malloc(size()));
+            ASSERT_TRUE(is_zero(object, size()));
+            memset(object, 0xA5, uses_all ? size() : 1);
+            places.insert(object);
+        }
+        volatile char *last = live.back();
+        EXPECT_TRUE(faults([&] { last[up_to(size(), 16)] = 1; }));
+        EXPECT_TRUE(
+            faults([&] { last[ptrdiff_t(up_to(size(), 16) - up_to(size(), 4096)) - 1] = 1; }));
+        Outcome outcome = run_in_child([&] {
+            free(const_cast<char *>(last));
+            free(const_cast<char *>(last));
+        });
+        EXPECT_TRUE(is_reported(outcome, "free", "already free")) << outcome;
+        EXPECT_TRUE(faults([&] {
+            free(const_cast<char *>(last));
+            last[0] = 1;
+        }));
+        for (char *object : live)
+            free(object);
+    }
+    EXPECT_LT(places.size(), 1500u) << "some were used again";
+}
+
+// A place before which much was left free for the sake of alignment is not used for other objects,
+// whose pages may move.
+TEST(LargeReuse, NotOfPlacesAlignedToMoreThanAPage) {
+    for (int i = 0; i < 300; i++) {
+        free(memset(memalign(64 * KiB, 128 * KiB), 1, 128 * KiB));
+        void *object = realloc(malloc(128 * KiB), 129 * KiB);
+        ASSERT_TRUE(is_zero(object, 129 * KiB));
+        memset(object, 1, 129 * KiB);
+        object = realloc(object, 1 * MiB);
+        memset(object, 1, 1 * MiB);
+        free(object);
+        free(memset(malloc(3 * 64 * KiB), 1, 3 * 64 * KiB));
+    }
 }
 
 TEST_P(Large, FreedPagesGoBackAtOnce) {
