@@ -54,6 +54,17 @@ static inline uint64_t run_ready_bytes(const run_t *run) {
     return run->n_ready * size_class_bytes(run->size_class);
 }
 
+/* Take the run out of the sums before it changes, and into them again after that. */
+static void uncount(thread_heap_t *heap, const run_t *run) {
+    region_of(run)->clean_run_bytes -= run_clean_bytes(run);
+    heap->ready_bytes -= run_ready_bytes(run);
+}
+
+static void count(thread_heap_t *heap, const run_t *run) {
+    region_of(run)->clean_run_bytes += run_clean_bytes(run);
+    heap->ready_bytes += run_ready_bytes(run);
+}
+
 /* ---- Runs come and go ---- */
 
 static bool make_run(thread_heap_t *heap, unsigned size_class) {
@@ -64,7 +75,7 @@ static bool make_run(thread_heap_t *heap, unsigned size_class) {
     run_t *run = &region->runs[region_tile(start)];
     run->size_class = (uint8_t)size_class; /* says where the bitmap is */
     run_init(run, run_bits(run), size_class);
-    region->clean_run_bytes += run_clean_bytes(run);
+    count(heap, run);
     region_set_tile_class(region, region_tile(start), size_class);
     relist(heap, run, run_tile_number(start));
     heap->counts.n_runs_made++;
@@ -118,8 +129,7 @@ static void release_run(thread_heap_t *heap, void *start) {
     region_t *region = region_of(start);
     run_t *run = &region->runs[region_tile(start)];
     cut_out(region, region_tile(start));
-    region->clean_run_bytes -= run_clean_bytes(run);
-    heap->ready_bytes -= run_ready_bytes(run);
+    uncount(heap, run);
     list_remove(heap, run);
     region_set_tile_class(region, region_tile(start), TILE_ELEMENTS);
     heap_put_element_dirty(heap, start, TILE_BYTES - run_clean_bytes(run));
@@ -145,11 +155,9 @@ static bool open_pages(thread_heap_t *heap, unsigned size_class, unsigned n_page
     uint32_t tile_number = heap->clean_runs[size_class];
     run_t *run = run_of_tile(tile_number);
     region_t *region = region_of(run);
-    region->clean_run_bytes -= run_clean_bytes(run);
-    heap->ready_bytes -= run_ready_bytes(run);
+    uncount(heap, run);
     run_open_pages(run, run_bits(run), n_pages);
-    heap->ready_bytes += run_ready_bytes(run);
-    region->clean_run_bytes += run_clean_bytes(run);
+    count(heap, run);
     heap_note_resident(&heap->mheaps[region->heap_index]);
     relist(heap, run, tile_number);
     return true;
@@ -178,28 +186,35 @@ static __attribute__((noinline, cold)) void refuse_block(const run_t *run, const
                                                      : "freed twice (found on its way home)");
 }
 
-/* Inline, since whole lists go through it.  False: not taken, and reported. */
-static inline bool put_block(thread_heap_t *heap, region_t *region, unsigned tile, block_t *block) {
-    run_t *run = &region->runs[tile];
-    if (__builtin_expect(!run_put(run, run_bits(run), block), 0))
-        return refuse_block(run, block), false;
-    heap->n_puts++;
-    heap->ready_bytes += size_class_bytes(run->size_class);
-    region->got_blocks[tile / 64] |= (uint64_t)1 << tile % 64;
-    if (run->state != RUN_READY)
-        relist(heap, run, run_tile_number(block));
+/* The run's state has changed with the block that came home. */
+static __attribute__((noinline)) void note_put(thread_heap_t *heap, run_t *run, block_t *block) {
+    relist(heap, run, run_tile_number(block));
     /* The last run with room of its class stays: it will be wanted again. */
     if (run_is_empty(run) && (run->next || run->prev || heap->clean_runs[run->size_class]))
         release_run(heap, run_start(block));
+}
+
+/* Inline, since whole lists go through it.  False: not taken, and reported. */
+static inline bool put_block(thread_heap_t *heap, region_t *region, unsigned tile,
+                             unsigned size_class, block_t *block) {
+    run_t *run = &region->runs[tile];
+    if (__builtin_expect(!run_put(run, run_bits_of(region, tile, size_class), block, size_class),
+                         0))
+        return refuse_block(run, block), false;
+    heap->n_puts++;
+    heap->ready_bytes += size_class_bytes(size_class);
+    region->got_blocks[tile / 64] |= (uint64_t)1 << tile % 64;
+    if (run->state != RUN_READY || run->n_free == run_capacity[size_class])
+        note_put(heap, run, block);
     return true;
 }
 
 static inline bool put(thread_heap_t *heap, block_t *block) {
     region_t *region = region_of(block);
-    unsigned tile = region_tile(block);
-    if (region->tile_class[tile] == TILE_ELEMENTS)
+    unsigned tile = region_tile(block), tile_class = region->tile_class[tile];
+    if (tile_class == TILE_ELEMENTS)
         return heap_put_element(heap, block);
-    return put_block(heap, region, tile, block);
+    return put_block(heap, region, tile, tile_class, block);
 }
 
 void heap_put(thread_heap_t *heap, void *pointer) {
@@ -220,25 +235,23 @@ void heap_put_list(thread_heap_t *heap, block_t *block) {
 /*
  * A block that comes home may be the last one live on its page.  So runs are searched when the
  * pages of as many blocks as came home would be worth it: so many bytes, and this part of what is
- * resident.  Only runs that blocks came home to are looked at, and only if so much of one is free.
- * Of blocks freed in random order, pages become free when few live ones are left for each (where
- * four are, one page in e^4); in order, by and by: then it is enough to look after so much more of
- * a run was freed.
+ * resident.  Only runs that blocks came home to are looked at, only if so much of one is free, and
+ * not again before so much of what was live then was freed: pages become free by and by if blocks
+ * are freed in order, and in random order when few live ones are left for each.
  */
 #define HOLES_MIN_BYTES        ((uint64_t)1 << 20)
 #define HOLES_PART_OF_RESIDENT 32u
 #define HOLES_PART_OF_RUN      4u
 #define HOLES_READY_PART       3u
-#define HOLES_MAX_LIVE         (4u * N_RUN_PAGES)
-#define HOLES_STEPS_OF_RUN     8u
+#define HOLES_STEPS_OF_LIVE    16u
 
 static bool is_worth_searching(run_t *run) {
     uint32_t capacity = run_capacity[run->size_class], n_free = run->n_free;
     if (run->n_searched > n_free)
         run->n_searched = (uint16_t)n_free;
+    uint32_t n_live_then = capacity - run->n_searched;
     if (n_free < capacity / HOLES_PART_OF_RUN ||
-        (capacity - n_free > HOLES_MAX_LIVE &&
-         n_free - run->n_searched < capacity / HOLES_STEPS_OF_RUN))
+        n_free - run->n_searched <= n_live_then / HOLES_STEPS_OF_LIVE)
         return false;
     run->n_searched = (uint16_t)n_free;
     return true;
@@ -276,7 +289,8 @@ static uint32_t purge_pages(char *start, uint32_t pages, unsigned n_pages) {
 
 #define LAST_PAGE (1u << (N_RUN_PAGES - 1))
 
-static size_t purge_run(thread_heap_t *heap, void *start, size_t max_bytes) {
+/* *is_done: no free page is left in it. */
+static size_t purge_run(thread_heap_t *heap, void *start, size_t max_bytes, bool *is_done) {
     run_t *run = run_of_tile(run_tile_number(start));
     if (!is_worth_searching(run))
         return 0;
@@ -288,11 +302,13 @@ static size_t purge_run(thread_heap_t *heap, void *start, size_t max_bytes) {
     if (!holes)
         return 0;
     uint32_t gone = purge_pages(start, holes, (unsigned)(max_bytes / RUN_PAGE_BYTES));
-    heap->ready_bytes -= run_ready_bytes(run);
+    uncount(heap, run);
     run_set_clean(run, bits, gone);
-    heap->ready_bytes += run_ready_bytes(run);
-    region_of(start)->clean_run_bytes += (size_t)__builtin_popcount(gone) * RUN_PAGE_BYTES;
+    count(heap, run);
     relist(heap, run, run_tile_number(start));
+    *is_done = gone == holes;
+    if (!*is_done)
+        run->n_searched = 0;
     return (size_t)__builtin_popcount(gone) * RUN_PAGE_BYTES;
 }
 
@@ -300,11 +316,13 @@ static size_t purge_run(thread_heap_t *heap, void *start, size_t max_bytes) {
 static size_t purge_tiles(thread_heap_t *heap, region_t *region, unsigned first, size_t max_bytes) {
     uint64_t *got_blocks = &region->got_blocks[first / 64];
     size_t bytes = 0;
-    while (*got_blocks && bytes < max_bytes) {
+    bool is_done = true;
+    while (*got_blocks && is_done && max_bytes - bytes >= RUN_PAGE_BYTES) {
         unsigned tile = first + (unsigned)__builtin_ctzll(*got_blocks);
-        *got_blocks &= *got_blocks - 1;
         if (region->tile_class[tile] != TILE_ELEMENTS)
-            bytes += purge_run(heap, region_tile_start(region, tile), max_bytes - bytes);
+            bytes += purge_run(heap, region_tile_start(region, tile), max_bytes - bytes, &is_done);
+        if (is_done)
+            *got_blocks &= *got_blocks - 1;
     }
     return bytes;
 }

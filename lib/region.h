@@ -89,12 +89,15 @@ static inline run_t *run_of_tile(uint32_t tile_number) {
     return &region->runs[tile_number & (N_REGION_TILES - 1)];
 }
 
-/* The bitmap of its free blocks. */
+/* The bitmap of the free blocks of the tile's run. */
+static inline uint64_t *run_bits_of(region_t *region, unsigned tile, unsigned size_class) {
+    return size_class >= FIRST_CLASS_WITH_BITS_INSIDE ? &region->runs[tile].bits_inside
+                                                      : region->bitmaps[tile - N_HEADER_TILES];
+}
+
 static inline uint64_t *run_bits(run_t *run) {
-    if (run->size_class >= FIRST_CLASS_WITH_BITS_INSIDE)
-        return &run->bits_inside;
     region_t *region = region_of(run);
-    return region->bitmaps[run - region->runs - N_HEADER_TILES];
+    return run_bits_of(region, (unsigned)(run - region->runs), run->size_class);
 }
 
 static inline uint32_t run_tile_number(const void *pointer) {

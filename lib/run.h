@@ -96,9 +96,10 @@ static inline size_t run_clean_bytes(const run_t *run) {
     return (unsigned)__builtin_popcount(run->clean_pages) * RUN_PAGE_BYTES;
 }
 
-/* Take `block` back.  False if it is there already.  (Relaxed stores: run_block_is_free.) */
-static inline bool run_put(run_t *run, uint64_t *bits, const void *block) {
-    uint32_t index = run_index(block, run->size_class);
+/* Take `block` back, size_class is the run's.  False if it is there already.  (Relaxed stores:
+ * run_block_is_free.) */
+static inline bool run_put(run_t *run, uint64_t *bits, const void *block, unsigned size_class) {
+    uint32_t index = run_index(block, size_class);
     uint64_t *word = &bits[index / 64], bit = (uint64_t)1 << index % 64;
     if (__builtin_expect((*word & bit) != 0, 0))
         return false;
