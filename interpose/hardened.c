@@ -252,9 +252,12 @@ void *hardened_realloc(void *pointer, size_t bytes) {
 
 /* ---- The whole ---- */
 
+/* The store's first: under a limit on data (RLIMIT_DATA) what waits cannot be made accessible, to
+ * be given back, while so much is. */
 size_t hardened_trim(void) {
+    size_t bytes = large_purge(true);
     guarded_trim();
-    return slab_trim() + large_purge(true);
+    return bytes + slab_trim() + large_purge(true);
 }
 
 void hardened_stats(stats_t *stats) {

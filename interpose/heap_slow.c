@@ -193,6 +193,31 @@ void *heap_get_aligned(thread_heap_t *heap, size_t bytes, size_t align) {
     return pointer;
 }
 
+/* ---- Out of other heaps ---- */
+
+static void *get_from(thread_heap_t *heap, size_t bytes, size_t align) {
+    unsigned size_class = size_class_of(bytes);
+    uint32_t n_taken;
+    void *block = size_class < N_SMALL_CLASSES && align <= 16
+                      ? heap_take_blocks(heap, size_class, 1, 1, &n_taken)
+                      : NULL;
+    size_t n_element_bytes = element_bytes(size_class_bytes(size_class));
+    return block ? block : heap_get_element(heap, n_element_bytes, align, NULL);
+}
+
+/* Each heap's lock is waited for: the alternative is to tell the program that there is no memory.
+ */
+__attribute__((cold)) void *heaps_get_from_any(size_t bytes, size_t align) {
+    void *object = NULL;
+    for (owner_id_t id = 1; !object && id <= heap_last_id(); id++) {
+        thread_heap_t *heap = heap_by_id(id);
+        heap_lock(heap);
+        object = get_from(heap, bytes, align);
+        heap_unlock(heap);
+    }
+    return object;
+}
+
 /* ---- Flush ---- */
 
 /*

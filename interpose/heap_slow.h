@@ -18,6 +18,10 @@ void *heap_refill(thread_heap_t *heap, unsigned size_class, bool *is_zero);
 /* An element for the calling thread outside the lists: more than 16-byte aligned. */
 void *heap_get_aligned(thread_heap_t *heap, size_t bytes, size_t align);
 
+/* When the system has no more: an object out of what any heap has free, which keeps it; freed, it
+ * goes home as all of that heap's do.  NULL if there is none. */
+void *heaps_get_from_any(size_t bytes, size_t align);
+
 /* The list has no credit left: keep the blocks freed last, take the others home. */
 void heap_flush(thread_heap_t *heap, unsigned size_class);
 

@@ -17,6 +17,7 @@
 #include "limits.h"
 #include "object.h"
 #include "observe.h"
+#include "options.h"
 #include "remote.h"
 
 /* ---- Allocating ---- */
@@ -41,10 +42,24 @@ static void *get(size_t bytes, size_t align, bool *is_zero) {
     return heap_refill(heap, size_class_of(bytes), is_zero);
 }
 
+/* Wherever something is left, when address space is short: in another thread's heap, or among the
+ * large objects.  At the hard limit nothing is left: heaps_trim has given it back. */
+__attribute__((cold)) static void *get_from_others(size_t bytes, size_t align, bool *is_zero) {
+    if (bytes + align > MEDIUM_MAX_BYTES + 16 || options.limit_hard)
+        return NULL;
+    bool wants_zero = *is_zero;
+    *is_zero = false;
+    void *block = heaps_get_from_any(bytes, align);
+    if (block || bytes <= SMALL_MAX_BYTES)
+        return block; /* a page and a descriptor for each small object would be too much */
+    *is_zero = wants_zero;
+    return large_alloc(bytes, align, is_zero);
+}
+
 #define CALLER __builtin_return_address(0)
 
-/* Try; if there is no memory, collect what all heaps have free, and try again.  *is_zero, before:
- * whether zeros are wanted; after: whether all of it is zero. */
+/* Try; if there is no memory, collect what all heaps have free, and try again, at last elsewhere.
+ * *is_zero, before: whether zeros are wanted; after: whether all of it is zero. */
 static void *allocate(size_t bytes, size_t align, bool *is_zero, void *caller) {
     bool wants_zero = *is_zero;
     if (unlikely(bytes > PTRDIFF_MAX || align > PTRDIFF_MAX - bytes)) {
@@ -58,6 +73,10 @@ static void *allocate(size_t bytes, size_t align, bool *is_zero, void *caller) {
         heaps_trim();
         *is_zero = wants_zero;
         block = get(bytes, align, is_zero);
+    }
+    if (unlikely(!block)) {
+        *is_zero = wants_zero;
+        block = get_from_others(bytes, align, is_zero);
     }
     if (unlikely(!block)) {
         errno = ENOMEM;

@@ -111,6 +111,15 @@ TEST(LimitSetLate, MallocFailsAndWhatIsThereStaysUsable) {
     EXPECT_TRUE(outcome.succeeded()) << outcome;
 }
 
+// What one thread has free, in pieces, serves the others, before any of them is told ENOMEM.
+TEST(AddressSpace, OneThreadsFreeMemoryServesTheOthers) {
+    SKIP_UNDER_STAND_IN("its arenas do not serve each other");
+    for (const char *conf : {"MHEAP_CONF=", "MHEAP_CONF=validate:20000"}) {
+        Outcome outcome = run_program({{"limits", "others"}, {conf}, {{RLIMIT_AS, 400 * MiB}}});
+        EXPECT_TRUE(outcome.succeeded()) << conf << ": " << outcome;
+    }
+}
+
 // The kernel allows 65530 mappings: they may not grow with the objects.
 TEST(Mappings, StayFewWithManyLargeObjects) {
     SKIP_UNDER_STAND_IN("glibc has a mapping for each");

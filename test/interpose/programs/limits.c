@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * limits hard BYTES | soft BYTES | background | mappings
+ * limits hard BYTES | soft BYTES | background | mappings | others
  *
  * hard, soft: run with that limit in MHEAP_CONF.  background: with background:true; waits until
  * free memory has gone back without a call of ours, in a forked child, too.  mappings: uses up the
- * kernel's mappings by itself and goes on.  Prints "ok".
+ * kernel's mappings by itself and goes on.  others: run with RLIMIT_AS; a thread takes all memory,
+ * frees most of it here and there, and sleeps: what it freed serves the others.  Prints "ok".
  */
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -176,6 +179,88 @@ static void test_mappings(void) {
     free_all_but(0);
 }
 
+/* ---- others ---- */
+
+enum { KEPT_ONE_IN = 32 };
+
+static sem_t is_free, late_may_begin, hog_may_end;
+
+/* Keeps a few here and there, so that no large part of its heap is free as a whole. */
+static void *hog(void *unused) {
+    take(5000, SIZE_MAX);
+    for (size_t i = 0; i < n_objects; i++)
+        if (i % KEPT_ONE_IN)
+            free(objects[i]);
+    sem_post(&is_free);
+    sem_wait(&hog_may_end);
+    for (size_t i = 0; i < n_objects; i += KEPT_ONE_IN) {
+        const unsigned char *bytes = objects[i];
+        for (size_t b = 0; b < 5000; b++)
+            check(bytes[b] == (unsigned char)i, "what the thread kept is intact");
+        free(objects[i]);
+    }
+    return unused;
+}
+
+typedef struct linked {
+    struct linked *next;
+} linked_t;
+
+/* Objects of one size, all filled: at most so many bytes, or all there is. */
+static size_t take_and_free(size_t n_bytes, size_t max_bytes) {
+    linked_t *all = NULL, *object;
+    size_t taken = 0;
+    errno = 0;
+    for (; taken < max_bytes && (object = malloc(n_bytes)); taken += n_bytes) {
+        memset(object, 0xff, n_bytes);
+        object->next = all;
+        all = object;
+    }
+    check(taken >= max_bytes || errno == ENOMEM, "errno is ENOMEM");
+    for (; all; all = object) {
+        object = all->next;
+        free(all);
+    }
+    return taken;
+}
+
+static void *borrow(void *unused) {
+    const struct {
+        size_t n_bytes, want;
+    } rows[] = {
+        {112, MIB}, {1000, 8 * MIB}, {5000, 100 * MIB}, {20000, 100 * MIB}, {100000, 100 * MIB}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        size_t taken = take_and_free(rows[i].n_bytes, rows[i].want);
+        if (taken < rows[i].want)
+            dprintf(STDERR_FILENO, "only %zu bytes in objects of %zu\n", taken, rows[i].n_bytes);
+        check(taken >= rows[i].want, "what another thread has free can be had");
+    }
+    return unused;
+}
+
+/* It gets no heap of its own: there is no region for one. */
+static void *borrow_late(void *unused) {
+    sem_wait(&late_may_begin);
+    return borrow(unused);
+}
+
+static void test_others(void) {
+    pthread_t late, other;
+    sem_init(&is_free, 0, 0);
+    sem_init(&late_may_begin, 0, 0);
+    sem_init(&hog_may_end, 0, 0);
+    free(malloc(100));
+    check(pthread_create(&late, NULL, borrow_late, NULL) == 0, "a thread");
+    check(pthread_create(&other, NULL, hog, NULL) == 0, "another");
+    sem_wait(&is_free);
+    borrow(NULL);
+    sem_post(&late_may_begin);
+    pthread_join(late, NULL);
+    sem_post(&hog_may_end);
+    pthread_join(other, NULL);
+    check(take(3000000, 300 * MIB) >= 200 * MIB, "all has come home");
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     size_t n_bytes = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
@@ -187,6 +272,8 @@ int main(int argc, char **argv) {
         test_background();
     else if (!strcmp(what, "mappings"))
         test_mappings();
+    else if (!strcmp(what, "others"))
+        test_others();
     else
         check(false, "the argument");
     puts("ok");
