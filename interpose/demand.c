@@ -17,7 +17,9 @@ static void halve_by_time(demand_t *demand) {
         larger(demand->greatest_before_bytes >> shift, demand->greatest_bytes >> (shift - 1));
     demand->purged_before_bytes =
         (demand->purged_before_bytes >> shift) + (demand->purged_bytes >> (shift - 1));
-    demand->greatest_bytes = demand->purged_bytes = 0;
+    demand->missed_before_bytes =
+        (demand->missed_before_bytes >> shift) + (demand->missed_bytes >> (shift - 1));
+    demand->greatest_bytes = demand->purged_bytes = demand->missed_bytes = 0;
 }
 
 /* Take up to `bytes` off; returns how much. */
@@ -32,6 +34,7 @@ void demand_taken(demand_t *demand, size_t dirty_bytes, size_t clean_bytes) {
     halve_by_time(demand);
     size_t missed_bytes = take_off(&demand->purged_before_bytes, clean_bytes);
     missed_bytes += take_off(&demand->purged_bytes, clean_bytes - missed_bytes);
+    demand->missed_bytes += missed_bytes;
     demand->rise_bytes += dirty_bytes + missed_bytes;
     demand->greatest_bytes = larger(demand->greatest_bytes, demand->rise_bytes);
 }
@@ -45,9 +48,11 @@ void demand_purged(demand_t *demand, size_t bytes) {
     demand->purged_bytes += bytes;
 }
 
-size_t demand_bytes(demand_t *demand) {
+size_t demand_bytes(demand_t *demand, size_t live_bytes) {
     halve_by_time(demand);
-    return larger(demand->greatest_bytes, demand->greatest_before_bytes);
+    size_t missed_bytes = demand->missed_bytes + demand->missed_before_bytes;
+    return larger(demand->greatest_bytes, demand->greatest_before_bytes) +
+           (missed_bytes < live_bytes ? missed_bytes : live_bytes);
 }
 
 void demand_forget(demand_t *demand) {

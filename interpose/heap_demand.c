@@ -58,7 +58,8 @@ void heap_demand_purged(thread_heap_t *heap, uint64_t purged_bytes) {
 }
 
 uint64_t heap_demand_excess(thread_heap_t *heap) {
-    uint64_t wanted = demand_bytes(&heap->demand.demand), free = heap->demand.free_bytes;
+    uint64_t free = heap->demand.free_bytes, live = heap_resident_bytes(heap) - free;
+    uint64_t wanted = demand_bytes(&heap->demand.demand, live);
     return free >= wanted + wanted / EXCESS_PART_OF_DEMAND ? free - wanted : 0;
 }
 

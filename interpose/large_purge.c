@@ -220,7 +220,8 @@ static size_t purge_batch(size_t limit_bytes, uint64_t may_spend) {
 
 size_t large_purge_excess(void) {
     size_t live_bytes = large_store.stats.live_bytes;
-    size_t keep_bytes = larger(KEEP_MIN_BYTES, demand_bytes(&large_store.demand));
+    size_t keep_bytes =
+        larger(KEEP_MIN_BYTES, demand_bytes(&large_store.demand, large_store.stats.live_bytes));
     bool is_shrunk = live_bytes < large_store.peak_bytes / SHRUNK_PEAK_SHARE;
     size_t top_bytes = larger(keep_bytes, is_shrunk ? live_bytes / LOW_LIVE_SHARE : 2 * live_bytes);
     size_t purged_bytes = purge_batch(top_bytes, NO_LIMIT);
@@ -260,7 +261,8 @@ size_t large_purge_aged(void) {
     uint64_t now_ms = coarse_clock_ms();
     if (now_ms < LARGE_DECAY_MS)
         return 0;
-    return purge_older_than(now_ms - LARGE_DECAY_MS, demand_bytes(&large_store.demand),
+    return purge_older_than(now_ms - LARGE_DECAY_MS,
+                            demand_bytes(&large_store.demand, large_store.stats.live_bytes),
                             BUDGET_AGED_BYTES);
 }
 
