@@ -265,6 +265,10 @@ void hardened_stats(stats_t *stats) {
     guarded_stats(&stats->large);
 }
 
+uint64_t hardened_resident_bytes(void) {
+    return slab_resident_bytes();
+}
+
 bool hardened_check(violation_t *violation) {
     return slab_check(violation) && guarded_check(violation);
 }

@@ -65,6 +65,7 @@ void hardened_delete_sized_aligned(void *pointer, size_t bytes, size_t align);
 
 size_t hardened_trim(void); /* bytes given back */
 void hardened_stats(stats_t *stats);
+uint64_t hardened_resident_bytes(void); /* without the large store's, see large.h */
 bool hardened_check(violation_t *violation);
 
 bool hardened_holds_lock(void); /* the calling thread holds one, or is about to */

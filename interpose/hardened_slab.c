@@ -327,6 +327,19 @@ void slab_stats(stats_t *stats) {
     arena_foreach(add_arena, stats);
 }
 
+static void add_resident(void *bytes, slab_arena_t *arena) {
+    *(uint64_t *)bytes += arena->pool_bytes; /* metadata: taken to be used */
+    for (const slab_t *slab = arena->slabs; slab; slab = slab->other)
+        if (slab->memory)
+            *(uint64_t *)bytes += vm_resident_bytes(slab->memory, SLAB_BYTES);
+}
+
+uint64_t slab_resident_bytes(void) {
+    uint64_t bytes = 0;
+    arena_foreach(add_resident, &bytes);
+    return bytes;
+}
+
 /* ---- The invariants ---- */
 
 static const char *check_slot(const slab_t *slab, unsigned slot) {

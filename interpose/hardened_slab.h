@@ -85,6 +85,7 @@ bool slab_resize(slab_t *slab, void *object, size_t bytes, size_t *had_bytes, li
 size_t slab_trim(void);
 
 void slab_stats(stats_t *stats);
+uint64_t slab_resident_bytes(void); /* as stats_resident_bytes; with all metadata */
 bool slab_check(violation_t *violation);
 
 void slab_fork_prepare(void);

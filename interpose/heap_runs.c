@@ -168,8 +168,9 @@ block_t *heap_take_blocks(thread_heap_t *heap, unsigned size_class, uint32_t n_b
     run_chain_t chain = {.key = heap->key};
     if (!heap->ready_runs[size_class] && !open_pages(heap, size_class, n_pages))
         return NULL;
-    while (chain.n_blocks < n_blocks && heap->ready_runs[size_class])
+    do
         take_ready(heap, heap->ready_runs[size_class], n_blocks, &chain);
+    while (chain.n_blocks < n_blocks && heap->ready_runs[size_class]);
     block_link(chain.last, NULL, heap->key);
     *n_taken = chain.n_blocks;
     return chain.head;

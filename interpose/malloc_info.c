@@ -21,10 +21,11 @@
  * kernel is asked. */
 EXPORT int malloc_trim(size_t pad) {
     (void)pad;
-    if (MHEAP_HARDENED)
-        return hardened_trim() > 0;
     uint64_t before = stats_resident_bytes();
-    heaps_trim();
+    if (MHEAP_HARDENED)
+        hardened_trim();
+    else
+        heaps_trim();
     return stats_resident_bytes() < before;
 }
 

@@ -105,6 +105,8 @@ static void add_resident(void *bytes, thread_heap_t *heap) {
 uint64_t stats_resident_bytes(void) {
     uint64_t bytes = 0;
     heap_foreach(add_resident, &bytes);
+    if (MHEAP_HARDENED)
+        bytes += hardened_resident_bytes();
     return bytes + large_resident_bytes();
 }
 
