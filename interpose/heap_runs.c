@@ -244,6 +244,7 @@ void heap_put_list(thread_heap_t *heap, block_t *block) {
 #define HOLES_PART_OF_RESIDENT 32u
 #define HOLES_PART_OF_RUN      4u
 #define HOLES_READY_PART       3u
+#define HOLES_READY_MIN_BYTES  ((uint64_t)256 << 10)
 #define HOLES_STEPS_OF_LIVE    16u
 
 static bool is_worth_searching(run_t *run) {
@@ -349,7 +350,8 @@ static uint64_t purge_runs_if_due(thread_heap_t *heap, uint64_t max_bytes) {
         return 0;
     heap->n_puts = 0;
     /* As long as little is free in all, it is wanted again soon. */
-    if (heap->ready_bytes < resident / HOLES_READY_PART)
+    if (heap->ready_bytes < resident / HOLES_READY_PART ||
+        heap->ready_bytes < HOLES_READY_MIN_BYTES)
         return 0;
     uint64_t granted = purge_budget_take_some(resident < max_bytes ? resident : max_bytes);
     uint64_t purged = purge_runs(heap, granted);

@@ -142,10 +142,12 @@ static block_t *pop(thread_heap_t *heap, unsigned size_class) {
 static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
     heap->counts.n_refills++;
     sweep_if_due(heap);
+    note_refill(heap, size_class);
+    uint32_t n_looks = atomic_load_explicit(&heap->n_looks, memory_order_relaxed);
+    atomic_store_explicit(&heap->n_looks, n_looks + 1, memory_order_relaxed);
     heap_take_inbox(heap); /* may put blocks on this very list */
     if (heap->list[size_class].head)
         return pop(heap, size_class);
-    note_refill(heap, size_class);
     if (size_class >= N_SMALL_CLASSES)
         return get_cold(heap, size_class, is_zero);
     if (heap->n_cold[size_class] < N_COLD_OBJECTS) {
@@ -289,8 +291,10 @@ static bool take_to_list(thread_heap_t *heap, block_t *block) {
             return false;
     }
     block_list_t *list = &heap->list[size_class];
-    if (list->credit <= 0)
+    if (list->credit <= 0) {
+        heap->previous[size_class].n_sent_home++;
         return false;
+    }
     list->credit--;
     list_push(list, block, block_mask(block, heap->key));
     return true;

@@ -8,8 +8,25 @@
 #define BATCH_MAX_BLOCKS 128u
 #define BATCH_MAX_BYTES  ((uint32_t)64 << 10)
 
-/* An inbox this full belongs to an owner that sleeps or is gone: whoever fills it empties it. */
-#define INBOX_MAX_BYTES  ((uint64_t)128 << 10)
+/* Each time an inbox has got so many bytes, whoever filled it asks whether its owner looks into it
+ * at all, and empties it if the owner sleeps or is gone; if it is this full, in any case. */
+#define INBOX_FULL_BYTES ((uint64_t)128 << 10)
+#define INBOX_MAX_BYTES  ((uint64_t)1 << 20)
+
+/* Relaxed: a hint.  Wrong answers come from two threads that fill it at once, and cost a walk. */
+static bool has_looked_lately(thread_heap_t *heap) {
+    uint32_t n_looks = atomic_load_explicit(&heap->n_looks, memory_order_relaxed);
+    if (n_looks == atomic_load_explicit(&heap->n_looks_seen, memory_order_relaxed))
+        return false;
+    atomic_store_explicit(&heap->n_looks_seen, n_looks, memory_order_relaxed);
+    return true;
+}
+
+static bool is_to_be_emptied(thread_heap_t *heap, uint64_t before, uint64_t now) {
+    if (before / INBOX_FULL_BYTES == now / INBOX_FULL_BYTES)
+        return false;
+    return now > INBOX_MAX_BYTES || !has_looked_lately(heap);
+}
 
 /* Pairs with remote_take_inbox: the links, and what the users wrote before they freed, are seen by
  * the heap that reuses the blocks. */
@@ -20,7 +37,7 @@ static void push(thread_heap_t *heap, block_t *head, block_t *tail, size_t n_byt
     while (!atomic_compare_exchange_weak_explicit(&heap->inbox, &old, head, memory_order_release,
                                                   memory_order_relaxed));
     uint64_t before = atomic_fetch_add_explicit(&heap->inbox_bytes, n_bytes, memory_order_relaxed);
-    if (before + n_bytes > INBOX_MAX_BYTES && heap_try_lock(heap)) {
+    if (is_to_be_emptied(heap, before, before + n_bytes) && heap_try_lock(heap)) {
         heap_take_inbox(heap);
         heap_unlock(heap);
     }

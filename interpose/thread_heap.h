@@ -119,6 +119,8 @@ typedef struct thread_heap {
     /* shared part, on a line of its own: the inbox is written by other threads */
     _Alignas(64) _Atomic(block_t *) inbox;
     _Atomic uint64_t inbox_bytes;
+    _Atomic uint32_t n_looks;      /* of the owner, which writes it, into its inbox */
+    _Atomic uint32_t n_looks_seen; /* when the inbox was last found full, by whoever filled it */
     pthread_mutex_t alive;
 } thread_heap_t;
 

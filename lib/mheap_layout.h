@@ -73,7 +73,7 @@
 #include "mheap.h"
 
 #define MHEAP_MAGIC                0x7061656868656170ull
-#define MHEAP_LAYOUT_VERSION       3u
+#define MHEAP_LAYOUT_VERSION       4u
 
 #define MHEAP_WORD_BYTES           8u /* user data comes in words of this size */
 #define MHEAP_TAG_BYTES            8u /* boundary tag before each object's user data */
@@ -160,7 +160,6 @@ typedef struct mheap {
     mheap_uoffset_t first_free_elt_uoffset_by_bin[MHEAP_N_BINS];
     mheap_uoffset_t cache_heads[MHEAP_N_CACHE_LISTS]; /* small-object cache: LIFO lists by size */
 
-    uint64_t max_size;           /* bytes the heap may grow to, header included */
     uint64_t vm_n_bytes;         /* bytes of the memory it lies in */
     uint32_t vm_offset;          /* header's distance from the start of that memory, in bytes */
     uint32_t layout_version;     /* MHEAP_LAYOUT_VERSION */
@@ -169,19 +168,23 @@ typedef struct mheap {
 
     /* What every get and put looks at, together: the header ends on a page boundary. */
     uint64_t non_empty_free_elt_heads[MHEAP_N_BIN_WORDS]; /* bitmap of bins that are not empty */
-    uint32_t non_empty_bin_words;    /* bitmap of the words above that are not zero */
-    uint32_t cache_next_out;         /* the list whose turn it is when the cache is full */
+    uint32_t non_empty_bin_words;   /* bitmap of the words above that are not zero */
+    uint32_t cache_next_out;        /* the list whose turn it is when the cache is full */
+    uint64_t free_dirty_bytes;      /* M11 */
+    uint64_t free_clean_bytes;      /* M11 */
+    uint64_t tail_dirty_bytes;      /* of those from len to never_used_off, that may be resident */
+    uint64_t kept_dirty_bytes;      /* dirty bytes that the last purge could not give back */
+    uint64_t non_empty_cache_heads; /* bitmap of cache lists that are not empty */
+    uint64_t n_cached;              /* objects in the small-object cache */
+    uint64_t n_elts;                /* allocated, not cached, objects */
+
+    /* What changes when the heap grows or shrinks, in a line of its own: a free by a thread that
+     * does not own the heap reads `len`, without a lock. */
+    uint64_t max_size;               /* bytes the heap may grow to, header included */
     uint64_t max_len;                /* bytes of the vector that it may grow to */
     uint64_t accessible_len;         /* ... that are mapped readable and writable */
     uint64_t never_used_off;         /* memory of the vector from here on was never written or has
                                         been purged since: zero if it came zeroed; >= len */
-    uint64_t free_dirty_bytes;       /* M11 */
-    uint64_t free_clean_bytes;       /* M11 */
-    uint64_t tail_dirty_bytes;       /* of those from len to never_used_off, that may be resident */
-    uint64_t kept_dirty_bytes;       /* dirty bytes that the last purge could not give back */
-    uint64_t non_empty_cache_heads;  /* bitmap of cache lists that are not empty */
-    uint64_t n_cached;               /* objects in the small-object cache */
-    uint64_t n_elts;                 /* allocated, not cached, objects */
     uint64_t len;                    /* bytes of the vector in use: uoffset of the end mark */
     struct mheap_trace_table *trace; /* this process's own; NULL while tracing is off */
     uint32_t flags;                  /* MHEAP_FLAG_*, MHEAP_INTERNAL_FLAG_* */
@@ -191,10 +194,11 @@ typedef struct mheap {
 
 static_assert(sizeof(mheap_t) % MHEAP_WORD_BYTES == 0, "the vector follows the header directly");
 
-#define MHEAP_INTERNAL_FLAG_OWNS_VM  (1u << 16) /* memory was mapped by mheap_alloc */
-#define MHEAP_INTERNAL_FLAG_RESERVED (1u << 17) /* memory beyond accessible_len is only reserved   \
-                                                 */
-#define MHEAP_INTERNAL_FLAG_ZEROED   (1u << 18) /* memory came zeroed (fresh mapping) */
+#define MHEAP_INTERNAL_FLAG_OWNS_VM (1u << 16) /* memory was mapped by mheap_alloc */
+#define MHEAP_INTERNAL_FLAG_RESERVED                                                               \
+    (1u << 17)                                /* memory beyond accessible_len is only reserved     \
+                                               */
+#define MHEAP_INTERNAL_FLAG_ZEROED (1u << 18) /* memory came zeroed (fresh mapping) */
 
 static inline mheap_t *mheap_header(void *v) {
     return (mheap_t *)v - 1;
