@@ -43,7 +43,7 @@ typedef struct {
  * has the reciprocal 0, so that no offset looks like a block's. */
 #define N_LISTS          (N_CLASSES + 1)
 
-#define N_LISTED_CLASSES 80u /* up to 64 KiB */
+#define N_LISTED_CLASSES 73u /* up to 36 KiB: opendir takes a little more than 32 */
 
 /* Blocks of one other heap, on their way to its inbox. */
 typedef struct {
@@ -145,7 +145,7 @@ static inline void list_push(block_list_t *list, block_t *block, uintptr_t mask)
 }
 
 /* Elements of a hot class are not kept in its list when freed: they are slower to free than blocks
- * of a run, and would go round for ever.  Nor are those of more than 64 KiB: whoever uses so much
+ * of a run, and would go round for ever.  Nor are those of more than 36 KiB: whoever uses so much
  * memory does not notice what it costs to get and put it, and a few of each class would be much. */
 static inline bool thread_heap_wants_element(const thread_heap_t *heap, unsigned size_class) {
     return size_class >= N_SMALL_CLASSES ? size_class < N_LISTED_CLASSES
