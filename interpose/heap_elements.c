@@ -175,6 +175,18 @@ uint64_t heap_purge_elements_if_due(thread_heap_t *heap, uint64_t max_bytes) {
     return heap_purge_elements_some(heap, max_bytes);
 }
 
+/* A heap in which so little is left is likely to be that of a thread that sleeps.  A large one is
+ * heap_purge_elements_if_due's. */
+#define EMPTY_MIN_BYTES ((uint64_t)8 << 10)
+#define EMPTY_TIMES_USE 3u
+
+void heap_purge_if_nearly_empty(thread_heap_t *heap) {
+    uint64_t dirty = heap_dirty_bytes(heap);
+    if (dirty >= EMPTY_MIN_BYTES && dirty < PURGE_MIN_BYTES &&
+        dirty / EMPTY_TIMES_USE >= heap_resident_bytes(heap) - dirty)
+        heap_purge_elements_some(heap, dirty);
+}
+
 void heap_purge_elements_when_tight(thread_heap_t *heap) {
     if (heap_dirty_bytes(heap) < PURGE_MIN_BYTES_WHEN_TIGHT)
         return;

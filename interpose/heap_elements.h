@@ -43,6 +43,9 @@ uint64_t heap_purge_elements_some(thread_heap_t *heap, uint64_t max_bytes);
 uint64_t heap_purge_elements_if_due(thread_heap_t *heap, uint64_t max_bytes);
 void heap_purge_elements_when_tight(thread_heap_t *heap);
 
+/* All of it, if next to nothing else is left in a small heap.  Under the budget. */
+void heap_purge_if_nearly_empty(thread_heap_t *heap);
+
 /* Bytes of free elements and behind the mheaps' ends that may be resident. */
 uint64_t heap_dirty_bytes(const thread_heap_t *heap);
 

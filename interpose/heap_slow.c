@@ -7,6 +7,7 @@
 #include "heaps.h"
 #include "large.h"
 #include "mheap_internal.h"
+#include "options.h"
 #include "remote.h"
 
 /* A list's bound in bytes: at first, and at most after it has shown to be worth more. */
@@ -28,6 +29,10 @@
  * shrinks: what it holds will not be wanted soon. */
 #define SHRINKING_FLUSHES       3u
 
+/* So often all elements of a cold class go home when the last one is free, before its list keeps
+ * them. */
+#define COLD_RETURNS            3u
+
 /* Idle lists are looked for when a heap has grown by this much, or by that much for each of
  * its mheaps. */
 #define SWEEP_MIN_BYTES         ((uint64_t)1 << 20)
@@ -46,9 +51,23 @@ int32_t heap_list_limit_at_first(unsigned size_class) {
 
 /* ---- Idle lists ---- */
 
+static int32_t n_on_lists(const thread_heap_t *heap, unsigned size_class) {
+    return heap->limit[size_class] - heap->list[size_class].credit +
+           heap->previous[size_class].n_blocks;
+}
+
+/* The class's lists go home.  So a cold one has so many elements less. */
+static void note_lists_go(thread_heap_t *heap, unsigned size_class) {
+    if (size_class >= N_SMALL_CLASSES || heap->n_cold[size_class] >= N_COLD_OBJECTS)
+        return;
+    int32_t n_cold = heap->n_cold[size_class] - n_on_lists(heap, size_class);
+    heap->n_cold[size_class] = (uint8_t)(n_cold > 0 ? n_cold : 0);
+}
+
 /* Take the whole list home, and the one put aside. */
 static void put_lists(thread_heap_t *heap, unsigned size_class) {
     block_list_t *list = &heap->list[size_class];
+    note_lists_go(heap, size_class);
     heap_put_list(heap, heap->previous[size_class].head);
     heap_put_list(heap, list->head);
     heap->previous[size_class].head = NULL;
@@ -112,6 +131,65 @@ static void note_refill(thread_heap_t *heap, unsigned size_class) {
     set_limit(heap, size_class, limit * 2 < most ? limit * 2 : most);
 }
 
+/* ---- Cold classes ---- */
+
+static bool is_cold(const thread_heap_t *heap, unsigned size_class) {
+    return size_class < N_SMALL_CLASSES && heap->n_cold[size_class] < N_COLD_OBJECTS;
+}
+
+/* Of a class about which little is known the list is full when all its elements but one are on it:
+ * then the last one's free comes to heap_return_cold.  The list is empty.  (A damaged list can be
+ * given up if the program is to go on, what is home cannot.) */
+static void limit_to_cold(thread_heap_t *heap, unsigned size_class) {
+    int32_t n = heap->n_cold[size_class] - 1, first = heap_list_limit_at_first(size_class);
+    if (heap->n_returns[size_class] < COLD_RETURNS && options.abort)
+        set_limit(heap, size_class, n >= 0 && n < first ? n : first);
+}
+
+static void end_cold(thread_heap_t *heap, unsigned size_class) {
+    int32_t first = heap_list_limit_at_first(size_class);
+    if (heap->limit[size_class] < first)
+        set_limit(heap, size_class, first);
+}
+
+static void put_cold_lists(thread_heap_t *heap, unsigned size_class) {
+    put_lists(heap, size_class);
+    limit_to_cold(heap, size_class);
+}
+
+/* Are three of four elements of cold classes free? */
+static bool are_most_cold_free(const thread_heap_t *heap) {
+    int32_t n_out = 0, n_listed = 0;
+    for (unsigned c = 0; c < N_SMALL_CLASSES; c++)
+        if (is_cold(heap, c)) {
+            n_out += heap->n_cold[c];
+            n_listed += n_on_lists(heap, c);
+        }
+    return n_listed * 4 >= n_out * 3;
+}
+
+/* The last element of a class that is hardly used: a thread that goes to sleep now would keep them
+ * all, and what is free in other such classes.  One that does the same again and again does not get
+ * here any more. */
+bool heap_return_cold(thread_heap_t *heap, unsigned size_class, block_t *block) {
+    if (!is_cold(heap, size_class) || heap->n_returns[size_class] >= COLD_RETURNS ||
+        heap->previous[size_class].head || heap->limit[size_class] != heap->n_cold[size_class] - 1)
+        return false;
+    heap->n_returns[size_class]++;
+    heap_lock(heap);
+    put_lists(heap, size_class);
+    heap_put(heap, block);
+    heap->n_cold[size_class] = 0;
+    end_cold(heap, size_class);
+    if (are_most_cold_free(heap))
+        for (unsigned c = 0; c < N_SMALL_CLASSES; c++)
+            if (is_cold(heap, c) && heap->list[c].head)
+                put_cold_lists(heap, c);
+    heap_purge_if_nearly_empty(heap);
+    heap_unlock(heap);
+    return true;
+}
+
 /* ---- Refill ---- */
 
 static block_t *refill_from_runs(thread_heap_t *heap, unsigned size_class) {
@@ -152,8 +230,10 @@ static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_ze
         return get_cold(heap, size_class, is_zero);
     if (heap->n_cold[size_class] < N_COLD_OBJECTS) {
         heap->n_cold[size_class]++;
+        limit_to_cold(heap, size_class);
         return get_cold(heap, size_class, is_zero);
     }
+    end_cold(heap, size_class);
     heap->list[size_class].head = refill_from_runs(heap, size_class);
     if (!heap->list[size_class].head)
         return get_cold(heap, size_class, is_zero); /* no room for a run */

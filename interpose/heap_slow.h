@@ -25,6 +25,10 @@ void *heaps_get_from_any(size_t bytes, size_t align);
 /* The list has no credit left: keep the blocks freed last, take the others home. */
 void heap_flush(thread_heap_t *heap, unsigned size_class);
 
+/* The list has no credit left for this block.  If with it all elements of a cold class are back and
+ * that did not happen often, they go home: true. */
+bool heap_return_cold(thread_heap_t *heap, unsigned size_class, block_t *block);
+
 /* A free that bypasses the lists. */
 void heap_put_now(thread_heap_t *heap, void *pointer);
 

@@ -8,6 +8,7 @@
 #include "heap_slow.h"
 #include "limits.h"
 #include "mheap_internal.h"
+#include "purge_budget.h"
 #include "secret.h"
 #include "vm.h"
 
@@ -136,6 +137,7 @@ static region_t *make_region(size_t min_bytes) {
         vm_release(region, bytes);
         return NULL;
     }
+    purge_budget_earn(FIRST_COMMIT_BYTES);
     memset(region->tile_class, TILE_ELEMENTS, sizeof region->tile_class);
     mheap_init(region_mheap(region), bytes - REGION_HEADER_BYTES, commit - REGION_HEADER_BYTES,
                MHEAP_INTERNAL_FLAG_RESERVED | MHEAP_INTERNAL_FLAG_ZEROED);

@@ -148,8 +148,11 @@ void *heap_memalign(size_t align, size_t bytes) {
 
 static void free_to_own_list(thread_heap_t *heap, block_t *block, unsigned size_class) {
     block_list_t *list = &heap->list[size_class];
-    if (list->credit < 0) /* fast_push has taken it */
+    if (list->credit < 0) { /* fast_push has taken it */
+        if (heap_return_cold(heap, size_class, block))
+            return;
         heap_flush(heap, size_class);
+    }
     list->credit--;
     list_push(list, block, block_mask(block, heap->key));
 }

@@ -65,8 +65,9 @@ typedef struct {
 
 #define N_INLINE_MHEAPS 8u
 
-/* Objects of a small class that are elements before it counts as hot and gets runs. */
-#define N_COLD_OBJECTS  12u
+/* Objects of a small class that are elements before it counts as hot and gets runs: from then on,
+ * for good, n_cold is this. */
+#define N_COLD_OBJECTS  24u
 
 /* What of the heap's free memory is wanted again, and what there was at the last look. */
 typedef struct {
@@ -98,9 +99,10 @@ typedef struct thread_heap {
     uint32_t clean_runs[N_SMALL_CLASSES];
     uint64_t ready_bytes; /* of the runs' free blocks on pages that are resident */
     uint64_t n_puts;      /* blocks that came home since all runs were searched for free pages */
-    uint8_t n_cold[N_SMALL_CLASSES]; /* elements handed out while the class was cold; the
-                                        owner, who alone writes it, reads it unlocked */
-    int32_t limit[N_CLASSES];        /* of each list, in blocks; adapts */
+    uint8_t n_cold[N_SMALL_CLASSES]; /* elements that the class has out or on its list while it is
+                                        cold; the owner, who alone writes it, reads it unlocked */
+    uint8_t n_returns[N_SMALL_CLASSES]; /* heap_return_cold; the owner's only */
+    int32_t limit[N_CLASSES];           /* of each list, in blocks; adapts */
     struct {
         block_t *head;
         int32_t n_blocks;

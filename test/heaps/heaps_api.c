@@ -21,6 +21,10 @@ unsigned api_self_id(void) {
     return self_heap == &no_heap ? 0 : self_heap->id;
 }
 
+uint64_t api_slow_paths(void) {
+    return self_heap->counts.n_refills + self_heap->counts.n_flushes;
+}
+
 __attribute__((weak)) void api_thread_ends(void) {}
 
 uint64_t api_accessible_bytes(void *pointer_in_heap) {

@@ -21,6 +21,7 @@ size_t heaps_trim(void);
 const char *api_check(void); /* NULL if every invariant holds, else the violated one */
 unsigned api_n_heaps(void);
 unsigned api_self_id(void);
+uint64_t api_slow_paths(void); /* refills and flushes of the calling thread so far */
 
 /* The calling thread does nothing more with its heap.  Only a sanitizer has to be told. */
 void api_thread_ends(void);

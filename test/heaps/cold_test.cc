@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// Cold classes: what a thread that did little and sleeps leaves resident.
+#include "heaps_api.h"
+
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace {
+
+constexpr size_t kKiB = 1024;
+
+// As in every program: creating a thread allocates, so the start is over when there are two.
+const bool has_started = (heap_free(heap_malloc(1)), true);
+
+// 200 objects of 16 to 512 bytes, all freed but `n_kept`: 53 KiB.
+std::vector<void *> allocate_and_free(size_t n_kept) {
+    std::vector<void *> objects;
+    for (size_t i = 0; i < 200; i++) {
+        size_t bytes = 16 + i * 241 % 497;
+        objects.push_back(heap_malloc(bytes));
+        memset(objects.back(), 1, bytes);
+    }
+    while (objects.size() > n_kept) {
+        heap_free(objects.back());
+        objects.pop_back();
+    }
+    return objects;
+}
+
+// In a thread with a heap of its own (this thread's is in use), whose pages nobody else has
+// touched.
+void in_new_heap(void (*body)(void *pin)) {
+    std::thread([body] {
+        void *pin = heap_malloc(8);
+        body(pin);
+        heap_free(pin);
+        api_thread_ends();
+    }).join();
+    ASSERT_EQ(api_check(), nullptr) << api_check();
+}
+
+TEST(Cold, AThreadThatFreedEverythingKeepsNextToNothing) {
+    in_new_heap([](void *pin) {
+        uint64_t before = api_resident_bytes(pin);
+        allocate_and_free(0);
+        EXPECT_LE(api_resident_bytes(pin), before + 8 * kKiB);
+    });
+}
+
+TEST(Cold, OneThatKeepsAFewKeepsThePagesTheyAreOn) {
+    in_new_heap([](void *pin) {
+        uint64_t before = api_resident_bytes(pin);
+        std::vector<void *> kept = allocate_and_free(8);
+        EXPECT_LE(api_resident_bytes(pin), before + 16 * kKiB);
+        for (void *object : kept)
+            heap_free(object);
+    });
+}
+
+// One that does the same all the time keeps its lists, and takes no slow path.
+TEST(Cold, AThreadThatGoesOnKeepsItsLists) {
+    in_new_heap([](void *) {
+        for (int i = 0; i < 10; i++)
+            allocate_and_free(0);
+        uint64_t before = api_slow_paths();
+        for (int i = 0; i < 10; i++)
+            allocate_and_free(0);
+        EXPECT_EQ(api_slow_paths(), before);
+    });
+}
+
+// Those that another thread freed are not counted when they come home: the list just gets longer.
+TEST(Cold, ObjectsFreedByAnotherThread) {
+    in_new_heap([](void *) {
+        for (int round = 0; round < 20; round++) {
+            std::vector<void *> objects = allocate_and_free(100);
+            std::thread([&objects] {
+                for (void *object : objects)
+                    heap_free(object);
+                api_thread_ends();
+            }).join();
+            ASSERT_EQ(api_check(), nullptr) << api_check();
+        }
+    });
+}
+
+} // namespace
