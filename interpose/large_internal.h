@@ -62,8 +62,9 @@ extern "C" {
 #define LARGE_COMMIT_MIN_BYTES  ((size_t)1 << 20)
 #define LARGE_COMMIT_MAX_BYTES  ((size_t)64 << 20)
 #define LARGE_ASK_MIN_BYTES     ((size_t)1 << 30) /* from here on the system is asked before */
-#define LARGE_DECAY_MS          1000u             /* what is free for longer goes back */
-#define LARGE_MAX_PIECES_IN_ALL 8192u             /* of the 65530 kernel mappings there may be */
+#define LARGE_RETRY_MS          1000u             /* after the system refused to take pages back */
+#define LARGE_PEAK_HALF_MS      1000u /* what the peak exceeds the present by, is halved */
+#define LARGE_MAX_PIECES_IN_ALL 8192u /* of the 65530 kernel mappings there may be */
 
 typedef enum { EXTENT_LIVE, EXTENT_DIRTY, EXTENT_CLEAN, EXTENT_BUSY } extent_state_t;
 #define LARGE_N_BIN_KINDS 2u /* DIRTY and CLEAN */
@@ -116,7 +117,8 @@ typedef struct {
     uint64_t spent_bytes, spent_ms; /* of the purge budget; as of when */
     uint64_t no_purge_until_ms;     /* the system refused to take pages back: ask again later */
     uint64_t accounted_bytes;       /* live and dirty, as published (limits.h) */
-    size_t peak_bytes;              /* the most that was live and dirty together */
+    size_t peak_bytes;              /* the most that was live and dirty together; falls with time */
+    uint64_t peak_ms;               /* as of when */
     demand_t demand;
     large_stats_t stats;
     bool has_dirty; /* also read without the lock: whether it is worth taking */

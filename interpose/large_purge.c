@@ -29,22 +29,22 @@
 
 #include <string.h>
 
+#include "options.h"
 #include "vm.h"
 
-#define PURGE_MIN_BYTES     ((size_t)1 << 20) /* a smaller part of an extent is not worth a call */
+#define PURGE_MIN_BYTES   ((size_t)1 << 20) /* a smaller part of an extent is not worth a call */
 
-#define KEEP_MIN_BYTES      ((size_t)4 << 20)
-#define LOW_LIVE_SHARE      8u /* of the live bytes */
-#define SHRUNK_PEAK_SHARE   3u /* of what was live and dirty at most */
-#define GROWTH_LIVE_SHARE   4u
-#define GROWTH_MIN_BYTES    ((size_t)2 << 20)
-#define BATCH_SHARE         8u /* of a limit: so much more may gather until it is seen to */
+#define KEEP_MIN_BYTES    ((size_t)4 << 20)
+#define LOW_LIVE_SHARE    8u /* of the live bytes */
+#define SHRUNK_PEAK_SHARE 3u /* of what was live and dirty at most */
+#define GROWTH_LIVE_SHARE 4u
+#define GROWTH_MIN_BYTES  ((size_t)2 << 20)
+#define BATCH_SHARE       8u /* of a limit: so much more may gather until it is seen to */
 
-#define BUDGET_AGED_BYTES   ((uint64_t)256 << 20) /* for what has been free for long */
-#define BUDGET_TOP_BYTES    ((uint64_t)64 << 20)  /* for what is over twice the live bytes */
-#define BUDGET_LOW_BYTES    ((uint64_t)16 << 20)  /* and for what is over the low limit only */
-#define NO_LIMIT            UINT64_MAX
-#define BUDGET_BYTES_PER_MS ((uint64_t)20 << 10) /* as in purge_budget.c */
+#define BUDGET_AGED_BYTES ((uint64_t)256 << 20) /* for what has been free for long */
+#define BUDGET_TOP_BYTES  ((uint64_t)64 << 20)  /* for what is over twice the live bytes */
+#define BUDGET_LOW_BYTES  ((uint64_t)16 << 20)  /* and for what is over the low limit only */
+#define NO_LIMIT          UINT64_MAX
 
 static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
@@ -53,7 +53,10 @@ static size_t larger(size_t a, size_t b) {
 /* Whether no more than `may_spend` bytes of the budget have been spent lately. */
 static bool has_budget(uint64_t may_spend) {
     uint64_t now_ms = coarse_clock_ms();
-    uint64_t refilled_bytes = (now_ms - large_store.spent_ms) * BUDGET_BYTES_PER_MS;
+    uint64_t refilled_bytes;
+    if (__builtin_mul_overflow(now_ms - large_store.spent_ms, options.purge_rate, &refilled_bytes))
+        refilled_bytes = UINT64_MAX;
+    refilled_bytes /= 1000;
     large_store.spent_ms = now_ms;
     if (refilled_bytes > large_store.spent_bytes)
         refilled_bytes = large_store.spent_bytes;
@@ -176,7 +179,7 @@ static size_t purge_extent(size_t bytes) {
     if (arena->is_span)
         release_idle_span(arena);
     if (!is_purged)
-        large_store.no_purge_until_ms = coarse_clock_ms() + LARGE_DECAY_MS;
+        large_store.no_purge_until_ms = coarse_clock_ms() + LARGE_RETRY_MS;
     return is_purged ? extent_bytes : 0;
 }
 
@@ -185,7 +188,7 @@ static size_t release_span(arena_t *span) {
     arena_remove(&large_store.cached, span);
     if (arena_release(&large_store.cached, span))
         return dirty_bytes;
-    large_store.no_purge_until_ms = coarse_clock_ms() + LARGE_DECAY_MS;
+    large_store.no_purge_until_ms = coarse_clock_ms() + LARGE_RETRY_MS;
     return 0;
 }
 
@@ -213,12 +216,27 @@ static size_t purge_down_to(size_t limit_bytes, uint64_t may_spend) {
     return purged_bytes;
 }
 
+/* What was once needed is no measure for ever. */
+static void lower_peak(void) {
+    uint64_t n_halves = (coarse_clock_ms() - large_store.peak_ms) / LARGE_PEAK_HALF_MS;
+    if (n_halves == 0)
+        return;
+    large_store.peak_ms += n_halves * LARGE_PEAK_HALF_MS;
+    size_t now_bytes = large_store.stats.live_bytes + large_store.stats.free_dirty_bytes;
+    size_t above_bytes =
+        large_store.peak_bytes > now_bytes ? large_store.peak_bytes - now_bytes : 0;
+    large_store.peak_bytes = now_bytes + (n_halves < 64 ? above_bytes >> n_halves : 0);
+}
+
 static size_t purge_batch(size_t limit_bytes, uint64_t may_spend) {
     bool is_due = large_store.stats.free_dirty_bytes > limit_bytes + limit_bytes / BATCH_SHARE;
     return is_due ? purge_down_to(limit_bytes, may_spend) : 0;
 }
 
 size_t large_purge_excess(void) {
+    if (!options.purge_rate)
+        return 0;
+    lower_peak();
     size_t live_bytes = large_store.stats.live_bytes;
     size_t keep_bytes =
         larger(KEEP_MIN_BYTES, demand_bytes(&large_store.demand, large_store.stats.live_bytes));
@@ -231,6 +249,9 @@ size_t large_purge_excess(void) {
 }
 
 size_t large_purge_growth(void) {
+    if (!options.purge_rate)
+        return 0;
+    lower_peak();
     const large_stats_t *stats = &large_store.stats;
     size_t slack_bytes = larger(GROWTH_MIN_BYTES, stats->live_bytes / GROWTH_LIVE_SHARE);
     size_t most_bytes = larger(large_store.peak_bytes, stats->live_bytes + slack_bytes);
@@ -256,12 +277,12 @@ static size_t purge_older_than(uint64_t freed_ms, size_t limit_bytes, uint64_t m
 }
 
 size_t large_purge_aged(void) {
-    if (!large_store.oldest)
+    if (!large_store.oldest || !options.purge_rate)
         return 0;
     uint64_t now_ms = coarse_clock_ms();
-    if (now_ms < LARGE_DECAY_MS)
+    if (now_ms < options.decay_ms)
         return 0;
-    return purge_older_than(now_ms - LARGE_DECAY_MS,
+    return purge_older_than(now_ms - options.decay_ms,
                             demand_bytes(&large_store.demand, large_store.stats.live_bytes),
                             BUDGET_AGED_BYTES);
 }

@@ -2,6 +2,10 @@
 // Free memory goes back: when, how much, and how often.
 #include "large_fixture.h"
 
+extern "C" {
+#include "options.h"
+}
+
 namespace {
 
 class LargePurgeTest : public LargeTest {
@@ -23,7 +27,7 @@ class LargePurgeTest : public LargeTest {
 TEST_F(LargePurgeTest, ALittleStaysAndDecays) {
     use(2, 2 * MiB);
     EXPECT_EQ(dirty_bytes(), 4 * MiB);
-    advance_clock_ms(LARGE_DECAY_MS);
+    advance_clock_ms(options.decay_ms);
     EXPECT_EQ(large_purge(false), 0u);
     advance_clock_ms(1);
     EXPECT_EQ(large_purge(false), 4 * MiB);
@@ -35,7 +39,7 @@ TEST_F(LargePurgeTest, WhatIsUsedAgainDoesNotDecay) {
     char *old = alloc(2 * MiB), *wall = alloc(kPage), *young = alloc(2 * MiB),
          *wall2 = alloc(kPage);
     free(old);
-    advance_clock_ms(LARGE_DECAY_MS);
+    advance_clock_ms(options.decay_ms);
     free(young);
     advance_clock_ms(1);
     EXPECT_EQ(large_purge(false), 2 * MiB);
@@ -47,10 +51,46 @@ TEST_F(LargePurgeTest, WhatIsUsedAgainDoesNotDecay) {
 
 TEST_F(LargePurgeTest, DecayHappensInOtherOperationsToo) {
     use(5, 2 * MiB);
-    advance_clock_ms(LARGE_DECAY_MS + 1);
+    advance_clock_ms(options.decay_ms + 1);
     char *object = alloc(600 * KiB);
     EXPECT_EQ(dirty_bytes(), 0u);
     free(object);
+}
+
+TEST_F(LargePurgeTest, DecayFollowsItsOption) {
+    uint64_t decay_ms = options.decay_ms;
+    options.decay_ms = 50;
+    use(2, 2 * MiB);
+    advance_clock_ms(50);
+    EXPECT_EQ(large_purge(false), 0u);
+    advance_clock_ms(1);
+    EXPECT_EQ(large_purge(false), 4 * MiB);
+    options.decay_ms = decay_ms;
+}
+
+TEST_F(LargePurgeTest, WithoutARateOnlyAnExplicitPurgeGivesBack) {
+    uint64_t purge_rate = options.purge_rate;
+    options.purge_rate = 0;
+    use(20, 5 * MiB);
+    advance_clock_ms(100 * options.decay_ms);
+    EXPECT_EQ(large_purge(false), 0u);
+    EXPECT_GE(dirty_bytes(), 100 * MiB);
+    EXPECT_GE(large_purge(true), 100 * MiB);
+    options.purge_rate = purge_rate;
+}
+
+// The peak says what may lie about when fresh memory is taken.
+TEST_F(LargePurgeTest, ThePeakIsForgottenByHalf) {
+    char *object = alloc(30 * MiB);
+    free(object);
+    advance_clock_ms(LARGE_PEAK_HALF_MS);
+    object = alloc(kPage);
+    free(object);
+    EXPECT_GE(large_store.peak_bytes, 14 * MiB);
+    EXPECT_LE(large_store.peak_bytes, 20 * MiB);
+    advance_clock_ms(20 * LARGE_PEAK_HALF_MS);
+    free(alloc(kPage));
+    EXPECT_LE(large_store.peak_bytes, 5 * MiB);
 }
 
 // No event may follow the last free.
@@ -155,7 +195,7 @@ TEST_F(LargePurgeTest, TheBudgetFillsAgain) {
     char *live = alloc(600 * MiB);
     use(24, 5 * MiB);
     EXPECT_EQ(dirty_bytes(), 120 * MiB); // no budget, and demand
-    advance_clock_ms(LARGE_DECAY_MS + 1);
+    advance_clock_ms(options.decay_ms + 1);
     large_store.demand.greatest_bytes = 0;
     large_purge(false);
     EXPECT_EQ(dirty_bytes(), 120 * MiB); // no demand
@@ -179,7 +219,7 @@ TEST_F(LargePurgeTest, ASystemThatRefusesIsNotAskedAllTheTime) {
     char *object = alloc(2 * MiB);
     EXPECT_FALSE(is_zero_);
     vm_allow_hook = nullptr;
-    advance_clock_ms(LARGE_DECAY_MS + 1);
+    advance_clock_ms(options.decay_ms + 1);
     free(object);
     EXPECT_LE(dirty_bytes(), 64 * MiB);
 }
