@@ -5,6 +5,8 @@
 
 #include <malloc.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <fstream>
@@ -178,6 +180,51 @@ TEST(Mappings, NoneLeft) {
     ASSERT_TRUE(outcome.succeeded()) << outcome;
     if (outcome.out == "skip\nok\n")
         GTEST_SKIP() << "this kernel has more mappings than the program uses up";
+}
+
+// ---- A control group with a memory limit -----------------------------------------------------
+
+namespace {
+
+// A group of our own, of either version; empty if none can be made here.
+class MemoryGroup {
+  public:
+    explicit MemoryGroup(size_t limit_bytes) {
+        for (auto [folder, limit] : {std::pair{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"},
+                                     std::pair{"/sys/fs/cgroup", "memory.max"}}) {
+            path_ = std::string(folder) + "/mheap-test-" + std::to_string(getpid());
+            if (mkdir(path_.c_str(), 0755) != 0)
+                continue;
+            std::ofstream file(path_ + "/" + limit);
+            if (file << limit_bytes && file.flush())
+                return;
+            rmdir(path_.c_str());
+        }
+        path_.clear();
+    }
+    ~MemoryGroup() {
+        if (!path_.empty())
+            rmdir(path_.c_str());
+    }
+    bool is_made() const { return !path_.empty(); }
+    std::string procs() const { return path_ + "/cgroup.procs"; }
+
+  private:
+    std::string path_;
+};
+
+} // namespace
+
+// The kernel kills what exceeds it, so whoever sets it says so to the library, too.
+TEST(ControlGroup, WithASoftLimitPhasesOfDifferentSizesStayWithinIts) {
+    SKIP_UNDER_STAND_IN("MHEAP_CONF");
+    MemoryGroup group(100 * MiB);
+    if (!group.is_made())
+        GTEST_SKIP() << "no control group with a memory limit can be made here";
+    Outcome outcome = run_program({{"limits", "phases", std::to_string(100 * MiB), group.procs()},
+                                   {"MHEAP_CONF=limit_soft:80m"},
+                                   {}});
+    EXPECT_TRUE(outcome.succeeded()) << outcome;
 }
 
 // ---- Limits of our own: MHEAP_CONF ----------------------------------------------------------

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * limits hard BYTES | soft BYTES | background | mappings | others
+ * limits hard BYTES | soft BYTES | background | mappings | others | phases BYTES FILE
  *
  * hard, soft: run with that limit in MHEAP_CONF.  background: with background:true; waits until
  * free memory has gone back without a call of ours, in a forked child, too.  mappings: uses up the
  * kernel's mappings by itself and goes on.  others: run with RLIMIT_AS; a thread takes all memory,
- * frees most of it here and there, and sleeps: what it freed serves the others.  Prints "ok".
+ * frees most of it here and there, and sleeps: what it freed serves the others.  phases: joins the
+ * cgroup whose cgroup.procs is FILE, and several times takes most of those bytes in objects of
+ * another size, after it has freed all: memory that does not go back gets it killed.  Prints "ok".
  */
 #include <dirent.h>
 #include <errno.h>
@@ -95,9 +97,9 @@ static void test_hard(size_t limit) {
 
 static void test_soft(size_t limit) {
     take(10000, limit / 2);
-    for (int round = 0; round < 20; round++) {
+    for (int round = 0; round < 20; round++) { /* elements, then blocks of runs */
         size_t kept = n_objects;
-        take(20000, limit);
+        take(round < 10 ? 20000 : 300, limit);
         while (n_objects > kept)
             free(objects[--n_objects]);
     }
@@ -261,6 +263,17 @@ static void test_others(void) {
     check(take(3000000, 300 * MIB) >= 200 * MIB, "all has come home");
 }
 
+static void test_phases(size_t limit, const char *procs) {
+    FILE *file = fopen(procs, "w");
+    check(file && fprintf(file, "%d\n", getpid()) > 0 && fclose(file) == 0, "joining the group");
+    const size_t sizes[] = {100, 3000, 600000, 40000, 3 * MIB, 1000, 200000};
+    for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
+        size_t n_bytes = sizes[i % (sizeof sizes / sizeof *sizes)], want = limit / 10 * 7;
+        check(take(n_bytes, want) >= want, "seven tenths can be had, again and again");
+        free_all_but(0);
+    }
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     size_t n_bytes = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
@@ -274,6 +287,8 @@ int main(int argc, char **argv) {
         test_mappings();
     else if (!strcmp(what, "others"))
         test_others();
+    else if (!strcmp(what, "phases") && argc > 3)
+        test_phases(n_bytes, argv[3]);
     else
         check(false, "the argument");
     puts("ok");
