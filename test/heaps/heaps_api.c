@@ -76,3 +76,8 @@ void api_damage(damage_t damage, void *run_block) {
         break;
     }
 }
+
+uint64_t api_inbox_bytes(void *pointer_in_heap) {
+    thread_heap_t *heap = heap_by_id(owner_of(pointer_in_heap));
+    return atomic_load_explicit(&heap->inbox_bytes, memory_order_relaxed);
+}

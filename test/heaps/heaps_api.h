@@ -33,6 +33,9 @@ uint64_t api_reserved_bytes(void);
 int api_decay(void);
 uint64_t api_resident_bytes(void *pointer_in_heap);
 
+/* What other threads freed and the owner of the pointer's heap has not taken in. */
+uint64_t api_inbox_bytes(void *pointer_in_heap);
+
 /* The budget of purge_budget.h. */
 void purge_budget_earn(uint64_t bytes);
 void purge_budget_settle(uint64_t taken, uint64_t spent);

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+// Who empties an inbox: a busy owner itself, a sleeping one's is emptied by whoever fills it.
+#include "heaps_api.h"
+#include "world.h"
+
+#include <algorithm>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace {
+
+constexpr uint64_t kKiB = 1024;
+constexpr uint64_t kFull = 128 * kKiB, kBatch = 64 * kKiB; // remote.c
+constexpr size_t kObject = 512;
+constexpr unsigned kOwner = 0, kOther = 1;
+
+class Inbox : public testing::Test {
+  protected:
+    void SetUp() override {
+        world_switch_to(kOwner);
+        pin_ = heap_malloc(8);
+        for (int i = 0; i < 4096; i++)
+            objects_.push_back(heap_malloc(kObject));
+    }
+    void TearDown() override {
+        world_switch_to(kOwner);
+        for (void *object : objects_)
+            heap_free(object);
+        heap_free(pin_);
+        EXPECT_STREQ(world_lost(), nullptr);
+        world_forget();
+    }
+
+    // The other thread frees so much; returns the most that the inbox held meanwhile.
+    uint64_t other_frees(uint64_t bytes) {
+        world_switch_to(kOther);
+        uint64_t most = 0;
+        for (; bytes >= kObject; bytes -= kObject) {
+            heap_free(objects_.back());
+            objects_.pop_back();
+            most = std::max(most, held());
+        }
+        return most;
+    }
+    uint64_t held() { return api_inbox_bytes(pin_); }
+
+    // Allocates until it has looked into its inbox.
+    void owner_looks() {
+        world_switch_to(kOwner);
+        while (held() > 0)
+            objects_.insert(objects_.begin(), heap_malloc(kObject));
+    }
+
+    std::vector<void *> objects_;
+    void *pin_ = nullptr;
+};
+
+TEST_F(Inbox, OfABusyOwnerIsLeftToIt) {
+    for (int i = 0; i < 5; i++) {
+        other_frees(kFull + kBatch);
+        EXPECT_GE(held(), kFull) << i;
+        owner_looks();
+    }
+}
+
+TEST_F(Inbox, OfASleepingOwnerIsEmptiedByWhoeverFillsIt) {
+    EXPECT_LE(other_frees(4 * kFull), 2 * kFull + kBatch); // once more before it is noticed
+    EXPECT_LE(other_frees(8 * kFull), kFull + kBatch);
+}
+
+} // namespace
