@@ -138,7 +138,7 @@ bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes) {
 
 /* Fewer dirty bytes than this, or than this part of what is in use, are likely to be used again
  * soon. */
-#define PURGE_MIN_BYTES            ((uint64_t)512 << 10)
+#define PURGE_MIN_BYTES            ((uint64_t)128 << 10)
 #define PURGE_PART_OF_USE          2u
 
 /* Near a limit, only a system call's cost counts. */
