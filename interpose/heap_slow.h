@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * heap_slow.h - what happens when a fast list is empty or full, and to whole heaps: refill, flush,
- * the inbox, adoption, sweeping.
+ * the inbox, adoption.
  */
 #ifndef MHEAP_HEAP_SLOW_H
 #define MHEAP_HEAP_SLOW_H
 
 #include "thread_heap.h"
-
-/* Blocks that a list of this class may hold before anything is known about its use. */
-int32_t heap_list_limit_at_first(unsigned size_class);
 
 /* A block of the class for the calling thread, whose list of it is empty.  Fills the list if more
  * are likely to be wanted.  NULL if there is no memory.  *is_zero: known to be all zero. */
@@ -25,21 +22,11 @@ void *heaps_get_from_any(size_t bytes, size_t align);
 /* The list has no credit left: keep the blocks freed last, take the others home. */
 void heap_flush(thread_heap_t *heap, unsigned size_class);
 
-/* The list has no credit left for this block.  If with it all elements of a cold class are back and
- * that did not happen often, they go home: true. */
-bool heap_return_cold(thread_heap_t *heap, unsigned size_class, block_t *block);
-
 /* A free that bypasses the lists. */
 void heap_put_now(thread_heap_t *heap, void *pointer);
 
 /* Take everything out of the fast lists of a heap that is the caller's. */
 void heap_flush_all(thread_heap_t *heap);
-
-/* The same, under its lock. */
-void heap_put_all_lists(thread_heap_t *heap);
-
-/* Under its lock: let its owner take idle lists home at its next refill. */
-void heap_sweep_soon(thread_heap_t *heap);
 
 /* Take in what other threads freed.  Under the heap's lock. */
 void heap_take_inbox(thread_heap_t *heap);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "boot.h"
+#include "heap_lists.h"
 #include "heap_slow.h"
 #include "limits.h"
 #include "mheap_internal.h"

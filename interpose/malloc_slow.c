@@ -12,6 +12,7 @@
 #include "fast_memalign.h"
 #include "glibc_malloc.h"
 #include "heap_elements.h"
+#include "heap_lists.h"
 #include "heap_slow.h"
 #include "large.h"
 #include "limits.h"

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heap_lists.h - how many free blocks a thread heap's fast lists may hold, and when they go home as
+ * a whole: lists that were not used, and those of classes that hardly are.  By the heap's owner,
+ * under its lock where not said otherwise.
+ */
+#ifndef MHEAP_HEAP_LISTS_H
+#define MHEAP_HEAP_LISTS_H
+
+#include "thread_heap.h"
+
+/* Blocks that a list of this class may hold before anything is known about its use. */
+int32_t heap_list_limit_at_first(unsigned size_class);
+
+/* Take the whole list home, and the one put aside. */
+void heap_put_lists(thread_heap_t *heap, unsigned size_class);
+
+/* All of them. */
+void heap_put_all_lists(thread_heap_t *heap);
+
+/* It has been full so often lately, and never empty, that what it holds will not be wanted soon. */
+bool heap_list_shrinks(const thread_heap_t *heap, unsigned size_class);
+
+/* The list was full and sent blocks home. */
+void heap_note_flush(thread_heap_t *heap, unsigned size_class, int32_t n_blocks);
+
+/* The list is empty: blocks that had been sent home are wanted back. */
+void heap_note_refill(thread_heap_t *heap, unsigned size_class);
+
+/* Let the owner take idle lists home at its next refill. */
+void heap_sweep_soon(thread_heap_t *heap);
+void heap_sweep_if_due(thread_heap_t *heap);
+
+/* One more element of a cold class is handed out; and: the class has become hot. */
+void heap_limit_to_cold(thread_heap_t *heap, unsigned size_class);
+void heap_end_cold(thread_heap_t *heap, unsigned size_class);
+
+/* Without the lock: the list has no credit left for this block.  If with it all elements of a cold
+ * class are back and that did not happen often, they go home: true. */
+bool heap_return_cold(thread_heap_t *heap, unsigned size_class, block_t *block);
+
+#endif /* MHEAP_HEAP_LISTS_H */
