@@ -206,10 +206,17 @@ class Runner:
                 measured = self._drive(process, command)
             process.wait(self.timeout)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # the session that this run began
-            process.wait()
+            self._kill(process)
             return measured, True
+        except BaseException:  # interrupted: nothing that was started stays behind
+            self._kill(process)
+            raise
         return measured, False
+
+    @staticmethod
+    def _kill(process):
+        os.killpg(process.pid, signal.SIGKILL)  # the session that this run began
+        process.wait()
 
     def _drive(self, process, command):
         server = command.server
