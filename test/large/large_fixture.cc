@@ -108,6 +108,7 @@ void LargeTest::keep_what_is_freed() {
     large_store.demand.greatest_bytes = GiB;
     large_store.demand.halved_ms = coarse_clock_ms();
     large_store.peak_bytes = GiB;
+    large_store.peak_ms = coarse_clock_ms();
     large_store.spent_ms = coarse_clock_ms();
 }
 
