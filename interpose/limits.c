@@ -10,14 +10,17 @@
 #define TIGHT_PARTS 7
 #define TIGHT_WHOLE 8
 
-/* Trimming all heaps takes a system call for each piece of free memory. */
+/* Trimming all heaps takes a system call for each piece of free memory: only after so long, or when
+ * this part of the soft limit has been added since. */
 #define RELIEF_MS   100u
+#define RELIEF_PART 16u
 
 bool limits_are_on;
 
-/* Relaxed, all three: sums and hints, each heap's own lock guards its part. */
+/* Relaxed, all of them: sums and hints, each heap's own lock guards its part. */
 static _Atomic uint64_t accounted_bytes;
 static _Atomic uint64_t relieved_ms;
+static _Atomic uint64_t least_bytes; /* accounted for when asked since then */
 static uint64_t tight_bytes; /* written by limits_start */
 
 void limits_start(void) {
@@ -45,12 +48,24 @@ bool limits_are_tight_slow(void) {
     return options.limit_soft && limits_accounted_bytes() > tight_bytes;
 }
 
+/* Has it grown by much since it was least?  It counts anew if so. */
+static bool has_grown(void) {
+    uint64_t bytes = limits_accounted_bytes();
+    uint64_t least = atomic_load_explicit(&least_bytes, memory_order_relaxed);
+    bool has_grown = bytes > least && bytes - least >= options.limit_soft / RELIEF_PART;
+    if (bytes < least || has_grown)
+        atomic_store_explicit(&least_bytes, bytes, memory_order_relaxed);
+    return has_grown;
+}
+
 bool limits_relief_is_due_slow(void) {
+    bool is_growing = has_grown();
     if (!limits_are_tight_slow())
         return false;
     uint64_t now = coarse_clock_ms();
     uint64_t then = atomic_load_explicit(&relieved_ms, memory_order_relaxed);
-    return now - then >= RELIEF_MS &&
-           atomic_compare_exchange_strong_explicit(&relieved_ms, &then, now, memory_order_relaxed,
-                                                   memory_order_relaxed);
+    return is_growing ||
+           (now - then >= RELIEF_MS &&
+            atomic_compare_exchange_strong_explicit(&relieved_ms, &then, now, memory_order_relaxed,
+                                                    memory_order_relaxed));
 }

@@ -123,8 +123,12 @@ static void *memalign_hot(size_t align, size_t rounded) {
         void *pointer = fast_malloc(rounded);
         if (((uintptr_t)pointer & (align - 1)) == 0)
             return pointer;
-        self_heap->n_cold[size_class_of(rounded)] = N_COLD_OBJECTS;
+        bool has_heap = self_heap != &no_heap;
+        if (has_heap)
+            self_heap->n_cold[size_class_of(rounded)] = N_COLD_OBJECTS;
         fast_free(pointer);
+        if (!has_heap) /* it was another thread's heap's */
+            return NULL;
     }
     return NULL; /* no memory for a run */
 }
