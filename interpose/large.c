@@ -102,8 +102,6 @@ static extent_t *place(size_t bytes, size_t align, size_t room_bytes, size_t mov
 }
 
 static void remove_object(extent_t *extent, bool is_zero) {
-    if (!is_zero)
-        demand_freed(&large_store.demand, extent->bytes);
     large_table_remove(extent);
     large_store.stats.n_objects--;
     large_store.stats.live_bytes -= extent->bytes;
@@ -152,6 +150,7 @@ static bool free_object(void *pointer, bool is_zero, const char **what) {
     large_enter();
     extent_t *extent = find(pointer, what);
     if (extent) {
+        demand_freed(&large_store.demand, extent->bytes);
         remove_object(extent, is_zero);
         large_store.stats.n_frees++;
         large_purge_excess();
@@ -224,6 +223,8 @@ static extent_t *move(extent_t *from, size_t bytes) {
     large_lock();
     to->pieces = pieces;
     large_store.n_pieces += pieces.n;
+    if (!is_moved) /* else its memory is the same as before */
+        demand_freed(&large_store.demand, from->bytes);
     remove_object(from, is_moved);
     return to;
 }
