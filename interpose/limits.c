@@ -21,7 +21,7 @@ bool limits_are_on;
 static _Atomic uint64_t accounted_bytes;
 static _Atomic uint64_t relieved_ms;
 static _Atomic uint64_t least_bytes; /* accounted for when asked since then */
-static uint64_t tight_bytes; /* written by limits_start */
+static uint64_t tight_bytes;         /* written by limits_start */
 
 void limits_start(void) {
     tight_bytes = options.limit_soft / TIGHT_WHOLE * TIGHT_PARTS;
