@@ -24,7 +24,7 @@ static inline void *fast_pop(thread_heap_t *heap, block_list_t *list, size_t byt
         return heap_malloc_slow(bytes);
     uintptr_t next = block_decode(block, heap->key);
     if (unlikely(BLOCK_CHECKS && !block_link_is_plausible(next)))
-        return heap_malloc_slow(bytes); /* finds it again, and says so */
+        return heap_malloc_slow(bytes);  /* finds it again, and says so */
     __builtin_prefetch((void *)next, 1); /* its link is read by the next malloc of this class */
     list->head = (block_t *)next;
     list->credit++;

@@ -53,7 +53,8 @@ void large_stats(large_stats_t *stats);
 /* Bytes of it that are resident, as the kernel says.  O(accessible pages). */
 uint64_t large_resident_bytes(void);
 
-/* Call func(arg, pointer, bytes) for each live large object, under the lock: func may not allocate. */
+/* Call func(arg, pointer, bytes) for each live large object, under the lock: func may not allocate.
+ */
 void large_foreach(void (*func)(void *arg, void *pointer, size_t bytes), void *arg);
 
 /* Check the store's invariants; NULL if all hold, else the violated one in words. */

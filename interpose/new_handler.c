@@ -35,7 +35,7 @@ extern __typeof__(_Unwind_SetIP) unwind_set_ip __asm__("_Unwind_SetIP") __attrib
 /* The function `linked`, or else of that name in the program or a C++ runtime that is loaded. */
 static void *runtime_function(void *linked, const char *name) {
     static const char libraries[][20] = {"libstdc++.so.6", "libc++.so.1", "libc++abi.so.1",
-                                            "libgcc_s.so.1"};
+                                         "libgcc_s.so.1"};
     void *function = linked ? linked : dlsym(RTLD_DEFAULT, name);
     for (size_t i = 0; !function && i < sizeof libraries / sizeof *libraries; i++) {
         void *library = dlopen(libraries[i], RTLD_LAZY | RTLD_NOLOAD);
@@ -92,7 +92,7 @@ static unwinder_t unwinder;
 
 static bool unwinder_is_found(void) {
     static const char names[][20] = {"_Unwind_SetGR", "_Unwind_SetIP", "__cxa_begin_catch",
-                                        "__cxa_end_catch"};
+                                     "__cxa_end_catch"};
     void *const linked[] = {(void *)unwind_set_gr, (void *)unwind_set_ip, (void *)cxa_begin_catch,
                             (void *)cxa_end_catch};
     void *found[4];

@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 typedef struct {
-#define OPTION_BOOL(name, default_value, help)                  bool name;
-#define OPTION_UINT(name, default_value, min, max, unit, help)  uint64_t name;
+#define OPTION_BOOL(name, default_value, help)                 bool name;
+#define OPTION_UINT(name, default_value, min, max, unit, help) uint64_t name;
 #include "options.def"
 #undef OPTION_BOOL
 #undef OPTION_UINT
@@ -19,10 +19,10 @@ typedef struct {
 
 extern options_t options;
 
-/* Parse the environment (secure_getenv: nothing in setuid programs).  Allocates nothing; may run before libc has
- * set up its environ: called from the first heap's creation and again from the constructor, the
- * second call does nothing if the first has seen an environment.  Warnings go to standard error
- * once, from the constructor. */
+/* Parse the environment (secure_getenv: nothing in setuid programs).  Allocates nothing; may run
+ * before libc has set up its environ: called from the first heap's creation and again from the
+ * constructor, the second call does nothing if the first has seen an environment.  Warnings go to
+ * standard error once, from the constructor. */
 void options_init(void);
 void options_warn(void);
 

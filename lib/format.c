@@ -112,7 +112,7 @@ static void put_totals(const writer_t *w, const picture_t *p, const void *v) {
 
 static void put_flags(const writer_t *w, const picture_t *p) {
     static const char names[][20] = {"trace", "disable-vm", "thread-safe", "small-object-cache",
-                                        "validate"};
+                                     "validate"};
     line_t line = {.n_bytes = 0};
     line_text(&line, "  flags:");
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)

@@ -40,14 +40,14 @@ extern "C" {
 typedef uint32_t mheap_uoffset_t;
 
 /* "No object": the answer of a failed allocation, and the end of every list of offsets. */
-#define MHEAP_GROUNDED (~(mheap_uoffset_t)0)
+#define MHEAP_GROUNDED                (~(mheap_uoffset_t)0)
 
 /* Flags of a heap, for mheap_alloc_with_flags. */
-#define MHEAP_FLAG_TRACE (1u << 0)              /* record the callers of live objects */
-#define MHEAP_FLAG_DISABLE_VM (1u << 1)         /* never give free pages back to the system */
-#define MHEAP_FLAG_THREAD_SAFE (1u << 2)        /* guard every operation by the heap's lock */
+#define MHEAP_FLAG_TRACE              (1u << 0) /* record the callers of live objects */
+#define MHEAP_FLAG_DISABLE_VM         (1u << 1) /* never give free pages back to the system */
+#define MHEAP_FLAG_THREAD_SAFE        (1u << 2) /* guard every operation by the heap's lock */
 #define MHEAP_FLAG_SMALL_OBJECT_CACHE (1u << 3) /* keep freed small objects ready for reuse */
-#define MHEAP_FLAG_VALIDATE (1u << 4)           /* check the whole heap around each operation */
+#define MHEAP_FLAG_VALIDATE           (1u << 4) /* check the whole heap around each operation */
 
 /* ---- Creating and destroying ------------------------------------------------------------- */
 
@@ -166,10 +166,10 @@ bool mheap_trace(void *v, bool enable);
 
 /* One row of the trace: the live allocations of one call stack. */
 typedef struct {
-    uint64_t n_allocations;              /* live objects */
-    uint64_t n_bytes;                    /* their user bytes */
-    uint64_t sample;                     /* uoffset of one of them */
-    uint32_t n_callers;                  /* valid entries of callers[] */
+    uint64_t n_allocations;                 /* live objects */
+    uint64_t n_bytes;                       /* their user bytes */
+    uint64_t sample;                        /* uoffset of one of them */
+    uint32_t n_callers;                     /* valid entries of callers[] */
     uintptr_t callers[MHEAP_TRACE_CALLERS]; /* return addresses, innermost first */
 } mheap_trace_row_t;
 
