@@ -49,7 +49,7 @@ bool limits_are_tight_slow(void) {
 }
 
 /* Has it grown by much since it was least?  It counts anew if so. */
-static bool has_grown(void) {
+static bool note_growth(void) {
     uint64_t bytes = limits_accounted_bytes();
     uint64_t least = atomic_load_explicit(&least_bytes, memory_order_relaxed);
     bool has_grown = bytes > least && bytes - least >= options.limit_soft / RELIEF_PART;
@@ -59,7 +59,9 @@ static bool has_grown(void) {
 }
 
 bool limits_relief_is_due_slow(void) {
-    bool is_growing = has_grown();
+    if (!options.limit_soft)
+        return false;
+    bool is_growing = note_growth(); /* below the limit, too: that is where it may be least */
     if (!limits_are_tight_slow())
         return false;
     uint64_t now = coarse_clock_ms();
