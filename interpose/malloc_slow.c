@@ -119,16 +119,15 @@ void *heap_calloc(size_t n, size_t bytes) {
 /* Elements of a cold class are not aligned to its size: so that blocks of runs come, it gets hot
  * now. */
 static void *memalign_hot(size_t align, size_t rounded) {
+    thread_heap_t *heap = heap_self();
+    if (!heap)
+        return NULL;
     for (unsigned i = 0; i <= N_COLD_OBJECTS; i++) {
         void *pointer = fast_malloc(rounded);
         if (((uintptr_t)pointer & (align - 1)) == 0)
             return pointer;
-        bool has_heap = self_heap != &no_heap;
-        if (has_heap)
-            self_heap->n_cold[size_class_of(rounded)] = N_COLD_OBJECTS;
+        heap->n_cold[size_class_of(rounded)] = N_COLD_OBJECTS;
         fast_free(pointer);
-        if (!has_heap) /* it was another thread's heap's */
-            return NULL;
     }
     return NULL; /* no memory for a run */
 }
