@@ -95,8 +95,7 @@ static bool check_region(region_t *region, sums_t *sums, violation_t *violation)
         if (!check_run(region, tile, violation))
             return false;
         sums->n_listed += region->runs[tile].state != RUN_FULL;
-        sums->ready_bytes +=
-            region->runs[tile].n_ready * size_class_bytes(region->runs[tile].size_class);
+        sums->ready_bytes += run_ready_bytes(&region->runs[tile]);
         clean_bytes += run_clean_bytes(&region->runs[tile]);
     }
     return clean_bytes == region->clean_run_bytes ||

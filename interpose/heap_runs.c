@@ -48,12 +48,6 @@ static void relist(thread_heap_t *heap, run_t *run, uint32_t tile_number) {
         list_add(heap, run, tile_number);
 }
 
-/* Of its free blocks on pages that are resident.  The heap's ready_bytes are the sum over its runs.
- */
-static inline uint64_t run_ready_bytes(const run_t *run) {
-    return run->n_ready * size_class_bytes(run->size_class);
-}
-
 /* Take the run out of the sums before it changes, and into them again after that. */
 static void uncount(thread_heap_t *heap, const run_t *run) {
     region_of(run)->clean_run_bytes -= run_clean_bytes(run);

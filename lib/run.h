@@ -96,6 +96,11 @@ static inline size_t run_clean_bytes(const run_t *run) {
     return (unsigned)__builtin_popcount(run->clean_pages) * RUN_PAGE_BYTES;
 }
 
+/* Of its free blocks on pages that are resident. */
+static inline size_t run_ready_bytes(const run_t *run) {
+    return run->n_ready * size_class_bytes(run->size_class);
+}
+
 /* Take `block` back, size_class is the run's.  False if it is there already.  (Relaxed stores:
  * run_block_is_free.) */
 static inline bool run_put(run_t *run, uint64_t *bits, const void *block, unsigned size_class) {
