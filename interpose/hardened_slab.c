@@ -78,9 +78,9 @@ static slab_t *slab_with_room(slab_arena_t *arena, unsigned size_class) {
     return slab;
 }
 
-static inline void require_untouched(const char *object, size_t bytes) {
+static inline void require_untouched(const char *function, const char *object, size_t bytes) {
     if (__builtin_expect(!memory_is_zero(object, bytes), 0))
-        fatal("malloc", object, "a free object was written to (write after free, or overflow)");
+        fatal(function, object, "a free object was written to (write after free, or overflow)");
 }
 
 /* Each malloc also looks at the start of an object in the quarantine: a write after free is found
@@ -88,7 +88,8 @@ static inline void require_untouched(const char *object, size_t bytes) {
 static inline void probe_held(held_t *held, size_t slot_bytes) {
     const char *object = held_probe(held);
     if (object)
-        require_untouched(object, slot_bytes < PROBE_MAX_BYTES ? slot_bytes : PROBE_MAX_BYTES);
+        require_untouched("malloc", object,
+                          slot_bytes < PROBE_MAX_BYTES ? slot_bytes : PROBE_MAX_BYTES);
 }
 
 static void *alloc_locked(slab_arena_t *arena, size_t bytes, unsigned size_class,
@@ -102,7 +103,7 @@ static void *alloc_locked(slab_arena_t *arena, size_t bytes, unsigned size_class
     if (!has_room(slab))
         arena_list_remove(arena, slab);
     char *object = slot_at(slab, slot);
-    require_untouched(object, slab->slot_bytes);
+    require_untouched("malloc", object, slab->slot_bytes);
     probe_held(&arena->held[size_class], slab->slot_bytes);
     size_t slack_bytes = slab->slot_bytes - bytes;
     slab->n_live++;
@@ -196,7 +197,10 @@ static bool may_free(const slab_t *slab, void *object, unsigned *slot,
 
 /* ---- Giving it back ---- */
 
-static size_t purge(slab_arena_t *arena, slab_t *slab) {
+/* Of an idle slab.  What was written there after a free would be gone with the pages. */
+static size_t purge(slab_arena_t *arena, slab_t *slab, const char *function) {
+    for (unsigned slot = 0; slot < slab->n_open; slot++)
+        require_untouched(function, slot_at(slab, slot), slab->slot_bytes);
     if (!vm_purge(slab->memory, SLAB_BYTES))
         return 0;
     size_t bytes = (size_t)slab->n_open * slab->slot_bytes;
@@ -205,8 +209,8 @@ static size_t purge(slab_arena_t *arena, slab_t *slab) {
     return bytes;
 }
 
-/* The quarantine is over. */
-static void release(slab_arena_t *arena, void *object) {
+/* The quarantine is over.  `function`: which one gives pages back now. */
+static void release(slab_arena_t *arena, void *object, const char *function) {
     slab_t *slab = slab_of(object);
     unsigned slot = slot_of(slab, object);
     set_slot(slab, slot, SLOT_FREE, 0);
@@ -215,7 +219,7 @@ static void release(slab_arena_t *arena, void *object) {
     if (!slab->is_listed)
         arena_list_add(arena, slab);
     if (is_idle(slab) && ++arena->n_idle > MAX_IDLE_SLABS)
-        purge(arena, slab);
+        purge(arena, slab, function);
 }
 
 static void hold(slab_arena_t *arena, slab_t *slab, unsigned slot) {
@@ -228,7 +232,7 @@ static void hold(slab_arena_t *arena, slab_t *slab, unsigned slot) {
     if (arena_reserve_held(arena, slab->size_class))
         released = held_swap(&arena->held[slab->size_class], object, &arena->random);
     if (released)
-        release(arena, released);
+        release(arena, released, "free");
 }
 
 bool slab_free(slab_t *slab, void *object, const hardened_freeing_t *freeing, line_t *what) {
@@ -282,10 +286,10 @@ bool slab_resize(slab_t *slab, void *object, size_t bytes, size_t *had_bytes, li
 static void trim_arena(void *bytes, slab_arena_t *arena) {
     for (unsigned c = 0; c < N_SLAB_CLASSES; c++)
         for (void *object; (object = held_take(&arena->held[c]));)
-            release(arena, object);
+            release(arena, object, "malloc_trim");
     for (slab_t *slab = arena->slabs; slab; slab = slab->other)
         if (is_idle(slab))
-            *(size_t *)bytes += purge(arena, slab);
+            *(size_t *)bytes += purge(arena, slab, "malloc_trim");
 }
 
 size_t slab_trim(void) {

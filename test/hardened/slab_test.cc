@@ -164,6 +164,8 @@ TEST_P(SlabNotEmpty, WriteAfterFreeToAnyByteIsFoundWhenReused) {
             opaque(object)[at] = 1;
             for (int i = 0; i < 20000; i++) // till it has left the quarantine
                 free(opaque(malloc(size())));
+            for (int i = 0; i < 2000; i++) // and other free places are used up
+                opaque(malloc(size()));
         });
         // By free: of the next object, if the write was to the last bytes before that.
         EXPECT_TRUE(is_reported(outcome, "(malloc|free)", "written to")) << at;
@@ -179,6 +181,22 @@ TEST_P(SlabNotEmpty, WriteAfterFreeIsFoundWhileItWaits) {
             opaque(malloc(size()));
     });
     EXPECT_TRUE(is_reported(outcome, "malloc", "written to"));
+}
+
+// The pages of a slab without an object go back; what was written there must not go unseen with
+// them.
+TEST_P(SlabNotEmpty, WriteAfterFreeIsFoundWhenPagesGoBack) {
+    Outcome outcome = run_in_child([&] {
+        std::vector<char *> objects(256 * KiB / size() + 1500);
+        for (char *&object : objects)
+            object = static_cast<char *>(opaque(malloc(size())));
+        for (char *object : objects)
+            free(object);
+        for (char *object : objects)
+            opaque(object)[size() - 1] = 1;
+        malloc_trim(0);
+    });
+    EXPECT_TRUE(is_reported(outcome, "malloc_trim", "written to"));
 }
 
 TEST_P(SlabNotEmpty, MemoryComesZeroed) {
