@@ -125,7 +125,8 @@ int munmap(void *memory, size_t bytes) {
 }
 
 int mprotect(void *memory, size_t bytes, int protection) {
-    return fails("commit", CALLER) ? -1 : (int)syscall(SYS_mprotect, memory, bytes, protection);
+    const char *kind = protection == PROT_NONE ? "decommit" : "commit";
+    return fails(kind, CALLER) ? -1 : (int)syscall(SYS_mprotect, memory, bytes, protection);
 }
 
 int madvise(void *memory, size_t bytes, int advice) {
