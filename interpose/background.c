@@ -40,7 +40,7 @@ void background_wake(void) {
 
 /* What becomes free between the trim and the sleep sees the flag, which was set before, and wakes:
  * nothing is left behind. */
-static void *run(void *unused) {
+__attribute__((cold)) static void *run(void *unused) {
     /* Not SCHED_IDLE: on a busy machine whoever waits for a lock that we hold would wait for long.
      */
     setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 19);
@@ -54,7 +54,7 @@ static void *run(void *unused) {
     return unused;
 }
 
-static bool create_thread(void) {
+__attribute__((cold)) static bool create_thread(void) {
     pthread_attr_t attributes;
     sigset_t all, before;
     pthread_t thread;
@@ -71,7 +71,7 @@ static bool create_thread(void) {
 
 /* The first heap becomes accessible with one call: more are growth.  pthread_create allocates, and
  * so comes here again: by then nothing is wanted any more. */
-void background_start(void) {
+__attribute__((cold)) void background_start(void) {
     if (heaps_are_forking() || vm_n_calls(VM_CALL_COMMIT) < 2 ||
         !__atomic_exchange_n(&background_is_wanted, false, __ATOMIC_RELAXED))
         return;

@@ -31,6 +31,6 @@ typedef struct {
 object_t object_at(const void *pointer);
 
 /* Report a misuse in one line; aborts unless the option abort is off. */
-void misuse(const char *function, const void *pointer, const char *what);
+__attribute__((cold)) void misuse(const char *function, const void *pointer, const char *what);
 
 #endif /* MHEAP_OBJECT_H */

@@ -57,7 +57,7 @@ static void validate_if_due(void) {
         fatal("validate", violation.where, violation.what);
 }
 
-void observe_allocated_slow(void *pointer, size_t bytes, void *caller) {
+__attribute__((cold)) void observe_allocated_slow(void *pointer, size_t bytes, void *caller) {
     if (table && !heaps_are_forking()) { /* else this thread holds the table's lock */
         uintptr_t callers[MHEAP_TRACE_CALLERS];
         is_in_table = true;
@@ -69,7 +69,7 @@ void observe_allocated_slow(void *pointer, size_t bytes, void *caller) {
     validate_if_due();
 }
 
-void observe_freed_slow(void *pointer) {
+__attribute__((cold)) void observe_freed_slow(void *pointer) {
     if (table && !heaps_are_forking()) {
         is_in_table = true;
         trace_remove(table, (uintptr_t)pointer);
@@ -111,7 +111,7 @@ static void print_caller(line_t *line, uintptr_t address) {
     line_write(line, report_fd);
 }
 
-static void print_row(void *unused, const mheap_trace_row_t *row) {
+__attribute__((cold)) static void print_row(void *unused, const mheap_trace_row_t *row) {
     (void)unused;
     line_t line = {.n_bytes = 0};
     line_text(&line, "libmheap: ");
@@ -126,7 +126,7 @@ static void print_row(void *unused, const mheap_trace_row_t *row) {
         print_caller(&line, row->callers[i]);
 }
 
-static void print_trace(void) {
+__attribute__((cold)) static void print_trace(void) {
     line_t line = {.n_bytes = 0};
     line_text(&line, "libmheap: still allocated at exit, by call stack");
     line_write(&line, report_fd);

@@ -98,7 +98,8 @@ static item_result_t parse_item(slice_t key, slice_t value, options_t *to) {
     return ITEM_UNKNOWN_KEY;
 }
 
-void options_parse(const char *text, options_t *to, options_warn_fn *warn, void *arg) {
+__attribute__((cold)) void options_parse(const char *text, options_t *to, options_warn_fn *warn,
+                                         void *arg) {
     while (*text) {
         slice_t item = {text, strcspn(text, ",")};
         text += item.n_bytes + (text[item.n_bytes] == ',');
@@ -119,7 +120,8 @@ void options_parse(const char *text, options_t *to, options_warn_fn *warn, void 
 
 /* ---- The environment ---- */
 
-static void ignore(void *arg, const char *text, uint64_t n_bytes, const char *what) {
+__attribute__((cold)) static void ignore(void *arg, const char *text, uint64_t n_bytes,
+                                         const char *what) {
     (void)arg, (void)text, (void)n_bytes, (void)what;
 }
 
@@ -133,7 +135,8 @@ void options_init(void) {
         options_parse(text, &options, ignore, NULL);
 }
 
-static void write_warning(void *arg, const char *text, uint64_t n_bytes, const char *what) {
+__attribute__((cold)) static void write_warning(void *arg, const char *text, uint64_t n_bytes,
+                                                const char *what) {
     (void)arg;
     line_t line = {.n_bytes = 0};
     line_text(&line, "libmheap: " VARIABLE ": ");

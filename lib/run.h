@@ -159,6 +159,6 @@ uint32_t run_holes(const run_t *run, const uint64_t *bits);
 void run_set_clean(run_t *run, const uint64_t *bits, uint32_t pages);
 
 /* The invariants that concern the run alone (H3, H4 in check.h). */
-bool run_is_sound(const run_t *run, const uint64_t *bits);
+__attribute__((cold)) bool run_is_sound(const run_t *run, const uint64_t *bits);
 
 #endif /* MHEAP_RUN_H */

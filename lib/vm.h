@@ -67,7 +67,7 @@ bool vm_release(void *memory, size_t bytes);
 
 /* Which of the pages from `memory` on are resident: bytes, by mincore.  For tests and accounting.
  */
-size_t vm_resident_bytes(void *memory, size_t bytes);
+__attribute__((cold)) size_t vm_resident_bytes(void *memory, size_t bytes);
 
 /* ---- Fault injection, for tests ---- */
 
