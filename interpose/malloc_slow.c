@@ -20,6 +20,7 @@
 #include "observe.h"
 #include "options.h"
 #include "remote.h"
+#include "shortage.h"
 
 /* ---- Allocating ---- */
 
@@ -57,6 +58,29 @@ __attribute__((cold)) static void *get_from_others(size_t bytes, size_t align, b
     return large_alloc(bytes, align, is_zero);
 }
 
+static void *trim_and_get(size_t bytes, size_t align, bool *is_zero) {
+    bool wants_zero = *is_zero;
+    shortage_trim();
+    void *block = get(bytes, align, is_zero);
+    if (block)
+        return block;
+    *is_zero = wants_zero;
+    return get_from_others(bytes, align, is_zero);
+}
+
+/* There is no memory.  If nothing came free since that was last so, the others are asked first. */
+__attribute__((cold, noinline)) static void *get_when_short(size_t bytes, size_t align,
+                                                            bool *is_zero) {
+    bool wants_zero = *is_zero;
+    if (!shortage_may_trim_more()) {
+        void *block = get_from_others(bytes, align, is_zero);
+        if (block)
+            return block;
+        *is_zero = wants_zero;
+    }
+    return trim_and_get(bytes, align, is_zero);
+}
+
 #define CALLER __builtin_return_address(0)
 
 /* Try; if there is no memory, collect what all heaps have free, and try again, at last elsewhere.
@@ -71,13 +95,8 @@ static void *allocate(size_t bytes, size_t align, bool *is_zero, void *caller) {
         heaps_trim();
     block_t *block = get(bytes, align, is_zero);
     if (unlikely(!block)) {
-        heaps_trim();
         *is_zero = wants_zero;
-        block = get(bytes, align, is_zero);
-    }
-    if (unlikely(!block)) {
-        *is_zero = wants_zero;
-        block = get_from_others(bytes, align, is_zero);
+        block = get_when_short(bytes, align, is_zero);
     }
     if (unlikely(!block)) {
         errno = ENOMEM;
