@@ -168,6 +168,14 @@ bool large_free_zero(void *pointer, const char **what) {
     return free_object(pointer, true, what);
 }
 
+void large_note_no_access(const void *pointer) {
+    large_enter();
+    extent_t *extent = large_table_find(pointer);
+    if (extent)
+        extent->arena->may_lack_access = true;
+    large_leave();
+}
+
 size_t large_usable_bytes(const void *pointer, const char **what) {
     large_enter();
     const extent_t *extent = find(pointer, what);

@@ -24,6 +24,9 @@ bool large_free(void *pointer, const char **what);
 /* The same for an object whose pages the caller has just renewed (vm_renew): they are all zero. */
 bool large_free_zero(void *pointer, const char **what);
 
+/* Of a live object: its caller took the access to some of it, and will free it so. */
+void large_note_no_access(const void *pointer);
+
 /* Usable bytes of the live object, or 0, and *what as above. */
 size_t large_usable_bytes(const void *pointer, const char **what);
 

@@ -272,6 +272,7 @@ extent_t *extent_split(extent_t *extent, size_t head_bytes) {
         extent_new(extent->arena, extent->memory + head_bytes, extent->bytes - head_bytes);
     tail->state = extent->state;
     tail->freed_ms = extent->freed_ms;
+    tail->has_no_access = extent->has_no_access;
     extent->bytes = head_bytes;
     link_behind(tail, extent);
     if (extent->state == EXTENT_DIRTY)
@@ -306,6 +307,7 @@ static void join(extent_t *extent, extent_t *next) {
     if (extent->state == EXTENT_DIRTY)
         join_ages(extent, next);
     extent->bytes += next->bytes;
+    extent->has_no_access &= next->has_no_access;
     unlink_behind(next);
     extent_drop(next);
 }
@@ -333,6 +335,7 @@ void extent_set_taken(extent_t *extent, extent_state_t state) {
     if (extent->state == EXTENT_DIRTY)
         extent_age_remove(extent);
     extent->state = (uint8_t)state;
+    extent->has_no_access = false;
 }
 
 extent_t *extent_take(extent_t *extent, size_t lead_bytes, size_t bytes, bool *is_zero) {
@@ -379,4 +382,8 @@ bool extent_grow(extent_t *extent, size_t bytes) {
         extent->bytes += part_bytes;
     }
     return is_zero;
+}
+
+bool extent_give_access(const arena_t *arena, char *memory, size_t bytes) {
+    return !arena->may_lack_access || vm_commit(memory, bytes);
 }

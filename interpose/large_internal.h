@@ -18,6 +18,10 @@
  * An arena that holds one object only is a *span*: huge objects have one, and objects that grew,
  * with room behind them to grow on.  A span whose object was freed may be kept in `cached`.
  *
+ * Free memory counts against RLIMIT_DATA, and as committed where the kernel does not overcommit, as
+ * long as it is accessible.  So when memory has run out, or malloc_trim is called, it loses its
+ * access (may_lack_access), and gets it again when it is taken.
+ *
  * A *piece* of a live object is a part whose pages were moved in (vm_move): a kernel mapping of its
  * own that can never merge with its neighbours.  Pieces come first in an object; the next move has
  * to take them one by one; when freed, they are renewed, so that free memory holds no pieces.
@@ -87,6 +91,7 @@ typedef struct extent {
     struct extent *older, *newer;       /* neighbours on the age list */
     uint64_t freed_ms;                  /* its parts' mean, about */
     uint8_t state;                      /* extent_state_t */
+    bool has_no_access; /* all of it, while free; a hint: not to take it away twice */
     large_pieces_t pieces;
 } extent_t;
 
@@ -96,6 +101,7 @@ struct arena {
     extent_t *first, *last;
     arena_t *prev, *next; /* in its list */
     bool is_span;
+    bool may_lack_access; /* of what is free; see extent_give_access */
 };
 
 /* Bins by size in pages: sizes up to 8 have one each, then each power of two has 8. */
@@ -188,6 +194,10 @@ extent_t *extent_take(extent_t *extent, size_t lead_bytes, size_t bytes, bool *i
 /* Give a live extent up to `bytes` from the run of free extents behind it, which is long enough.
  * Returns whether all of the new part was CLEAN. */
 bool extent_grow(extent_t *extent, size_t bytes);
+
+/* Make [memory, memory + bytes) accessible if free memory of its arena may not be, for an object
+ * that shall live there.  False without memory; nothing has changed then. */
+bool extent_give_access(const arena_t *arena, char *memory, size_t bytes);
 
 /* ---- large_arena.c: address space ---- */
 

@@ -142,8 +142,8 @@ static bool reserve(void) {
     return extent_reserve(5) && large_table_reserve();
 }
 
-extent_t *large_place(size_t bytes, size_t align, size_t room_bytes, extent_state_t prefer,
-                      bool *is_zero) {
+static extent_t *place(size_t bytes, size_t align, size_t room_bytes, extent_state_t prefer,
+                       bool *is_zero) {
     if (!system_grants(bytes) || !reserve())
         return NULL;
     if (bytes > LARGE_SPAN_MIN_BYTES || align > REGION_BYTES || room_bytes > bytes) {
@@ -158,6 +158,15 @@ extent_t *large_place(size_t bytes, size_t align, size_t room_bytes, extent_stat
     return place_in_arena(bytes, align, prefer, is_zero);
 }
 
+extent_t *large_place(size_t bytes, size_t align, size_t room_bytes, extent_state_t prefer,
+                      bool *is_zero) {
+    extent_t *extent = place(bytes, align, room_bytes, prefer, is_zero);
+    if (!extent || extent_give_access(extent->arena, extent->memory, extent->bytes))
+        return extent;
+    large_release(extent, *is_zero);
+    return NULL;
+}
+
 bool large_place_grow(extent_t *extent, size_t bytes) {
     size_t have_bytes = extent->bytes;
     const extent_t *next = extent->next;
@@ -170,6 +179,8 @@ bool large_place_grow(extent_t *extent, size_t bytes) {
             !arena_commit(arena, more_bytes))
             return false;
     }
+    if (!extent_give_access(extent->arena, extent->memory + extent->bytes, bytes - extent->bytes))
+        return false;
     extent_grow(extent, bytes);
     return true;
 }

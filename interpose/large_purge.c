@@ -301,6 +301,21 @@ static void release_unused(arena_t **list) {
     }
 }
 
+#define CLOSE_MIN_BYTES ((size_t)64 << 10)
+#define CLOSE_MIN_SHARE 4096u /* of the store: two kernel mappings each, at most 8192 in all */
+
+/* No pages are left there, so it is quick and the lock can be held. */
+static void close_clean(arena_t *arena) {
+    size_t min_bytes = larger(CLOSE_MIN_BYTES, large_store.stats.reserved_bytes / CLOSE_MIN_SHARE);
+    for (; arena; arena = arena->next)
+        for (extent_t *extent = arena->first; extent; extent = extent->next) {
+            if (extent->state != EXTENT_CLEAN || extent->has_no_access || extent->bytes < min_bytes)
+                continue;
+            arena->may_lack_access = true;
+            extent->has_no_access = vm_decommit(extent->memory, extent->bytes);
+        }
+}
+
 size_t large_purge_everything(void) {
     large_store.no_purge_until_ms = 0;
     size_t purged_bytes = purge_older_than(UINT64_MAX, 0, NO_LIMIT);
@@ -308,5 +323,7 @@ size_t large_purge_everything(void) {
     demand_forget(&large_store.demand);
     release_unused(&large_store.cached);
     release_unused(&large_store.arenas);
+    close_clean(large_store.arenas);
+    close_clean(large_store.spans);
     return purged_bytes;
 }

@@ -122,6 +122,26 @@ TEST(AddressSpace, OneThreadsFreeMemoryServesTheOthers) {
     }
 }
 
+// So does what small objects of one size had, those of all others: their metadata, too.
+TEST(AddressSpace, FreeMemoryServesOtherSmallSizes) {
+    for (size_t megabytes : {140, 160}) {
+        Outcome outcome =
+            run_program({{"eat", "16", "1", "small"}, {}, {{RLIMIT_AS, megabytes * MiB}}});
+        EXPECT_TRUE(outcome.succeeded()) << megabytes << " MiB: " << outcome;
+    }
+}
+
+// What large objects had counts against the limit until it has lost its access.
+TEST(DataLimit, WhatLargeObjectsHadServesSmallOnes) {
+    SKIP_UNDER_STAND_IN("it stays with the large ones");
+    for (size_t megabytes : {100, 200}) {
+        Outcome outcome = run_program({{"limits", "back", std::to_string(megabytes * MiB)},
+                                       {},
+                                       {{RLIMIT_DATA, megabytes * MiB}}});
+        EXPECT_TRUE(outcome.succeeded()) << megabytes << " MiB: " << outcome;
+    }
+}
+
 // The kernel allows 65530 mappings: they may not grow with the objects.
 TEST(Mappings, StayFewWithManyLargeObjects) {
     SKIP_UNDER_STAND_IN("glibc has a mapping for each");

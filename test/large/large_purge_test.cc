@@ -2,11 +2,21 @@
 // Free memory goes back: when, how much, and how often.
 #include "large_fixture.h"
 
+#include <unistd.h>
+
 extern "C" {
 #include "options.h"
 }
 
 namespace {
+
+bool is_accessible(char *memory) {
+    int ends[2];
+    EXPECT_EQ(pipe(ends), 0);
+    bool is = write(ends[1], memory, 1) == 1;
+    close(ends[0]), close(ends[1]);
+    return is;
+}
 
 class LargePurgeTest : public LargeTest {
   protected:
@@ -272,6 +282,41 @@ TEST_F(LargePurgeTest, RefusedReleaseLosesNothing) {
     char *object = alloc(50 * MiB);
     EXPECT_EQ(stats_now().reserved_bytes, reserved_bytes);
     free(object);
+}
+
+// Free memory without access is not counted by the system; it gets it again when it is taken, or is
+// not taken.
+TEST_F(LargePurgeTest, WhatIsFreeLosesItsAccessUntilItIsTaken) {
+    std::vector<char *> objects;
+    for (int i = 0; i < 9; i++) {
+        objects.push_back(alloc(2 * MiB));
+        fill(objects.back(), 2 * MiB, i);
+    }
+    for (int i = 1; i < 8; i += 2)
+        free(objects[i]);
+    large_purge(true);
+    for (int i = 1; i < 8; i += 2)
+        EXPECT_FALSE(is_accessible(objects[i]));
+    uint64_t n_decommits = n_calls(VM_CALL_DECOMMIT);
+    large_purge(true);
+    EXPECT_EQ(n_calls(VM_CALL_DECOMMIT), n_decommits) << "once is enough";
+    vm_allow_hook = [](vm_call_t call) { return call != VM_CALL_COMMIT; };
+    EXPECT_EQ(large_alloc(MiB, 1, &is_zero_), nullptr);
+    EXPECT_EQ(large_resize(objects[0], 3 * MiB, &what_), nullptr);
+    EXPECT_STREQ(large_validate(), nullptr);
+    vm_allow_hook = nullptr;
+    EXPECT_EQ(resize(objects[0], 3 * MiB), objects[0]);
+    EXPECT_TRUE(is_zero(objects[0] + 2 * MiB, MiB));
+    char *taken = alloc(MiB), *other = alloc(2 * MiB);
+    EXPECT_LT(taken, objects[8]);
+    fill(taken, MiB, 100);
+    fill(other, 2 * MiB, 101);
+    for (int i = 2; i < 9; i += 2) {
+        EXPECT_TRUE(is_filled(objects[i], 2 * MiB, i));
+        free(objects[i]);
+    }
+    for (char *object : {objects[0], taken, other})
+        free(object);
 }
 
 } // namespace

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* eat BYTES THREADS [other]: runs under a limit.  Three times, all threads take objects of so many
- * bytes until malloc fails, and free them all.  Prints the bytes of the round that got least.  With
- * "other", objects of other sizes must then be had from the memory that is free again. */
+/* eat BYTES THREADS [other|small]: runs under a limit.  Three times, all threads take objects of so
+ * many bytes until malloc fails, and free them all.  Prints the bytes of the round that got least.
+ * With "other", objects of other sizes must then be had from the memory that is free again; with
+ * "small", of small sizes. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -69,8 +70,8 @@ static void *eat(void *least) {
     return NULL;
 }
 
-static void take_other_sizes(void) {
-    for (size_t n_bytes = 16; n_bytes <= 1 << 20; n_bytes *= 4) {
+static void take_other_sizes(size_t most_bytes) {
+    for (size_t n_bytes = 16; n_bytes <= most_bytes; n_bytes *= 4) {
         object_t *other = take(n_bytes);
         if (!other) {
             fprintf(stderr, "failed: all is free again, but no %zu bytes can be had\n", n_bytes);
@@ -95,7 +96,7 @@ int main(int argc, char **argv) {
     for (size_t t = 1; t < n_threads; t++)
         pthread_join(threads[t], NULL);
     if (argc > 3)
-        take_other_sizes();
+        take_other_sizes(strcmp(argv[3], "small") ? 1 << 20 : 4096);
     printf("%zu\n", least);
     return 0;
 }

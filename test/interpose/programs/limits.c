@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * limits hard BYTES | soft BYTES | background | mappings | others | phases BYTES FILE
+ * limits hard BYTES | soft BYTES | background | mappings | others | back BYTES | phases BYTES FILE
  *
  * hard, soft: run with that limit in MHEAP_CONF.  background: with background:true; waits until
  * free memory has gone back without a call of ours, in a forked child, too.  mappings: uses up the
  * kernel's mappings by itself and goes on.  others: run with RLIMIT_AS; a thread takes all memory,
- * frees most of it here and there, and sleeps: what it freed serves the others.  phases: joins the
+ * frees most of it here and there, and sleeps: what it freed serves the others.  back: run with
+ * RLIMIT_DATA of so many; what large objects had, but for a few that stay, serves small ones, and
+ * large ones again.  phases: joins the
  * cgroup whose cgroup.procs is FILE, and several times takes most of those bytes in objects of
  * another size, after it has freed all: memory that does not go back gets it killed.  Prints "ok".
  */
@@ -181,6 +183,36 @@ static void test_mappings(void) {
     free_all_but(0);
 }
 
+/* ---- back ---- */
+
+enum { STAYS_ONE_IN = 16 };
+
+/* Frees all but a few, which it moves to the front and returns the number of. */
+static size_t free_most(void) {
+    size_t n_kept = 0;
+    for (size_t i = 0; i < n_objects; i++)
+        if (i % STAYS_ONE_IN)
+            free(objects[i]);
+        else
+            objects[n_kept++] = objects[i];
+    n_objects = n_kept;
+    return n_kept;
+}
+
+static void test_back(size_t limit) {
+    const size_t larges[] = {MIB, 100000, 5 * MIB};
+    for (size_t round = 0; round < 3 * sizeof larges / sizeof *larges; round++) {
+        size_t large = larges[round % 3];
+        check(take(large, SIZE_MAX) >= limit / 2, "large objects take most of it");
+        size_t n_kept = free_most();
+        check(take(100, SIZE_MAX) >= limit / 4, "what they had serves small ones");
+        while (n_objects > n_kept)
+            free(objects[--n_objects]);
+        check(take(large, SIZE_MAX) >= limit / 4, "and large ones again");
+        free_all_but(0);
+    }
+}
+
 /* ---- others ---- */
 
 enum { KEPT_ONE_IN = 32 };
@@ -287,6 +319,8 @@ int main(int argc, char **argv) {
         test_mappings();
     else if (!strcmp(what, "others"))
         test_others();
+    else if (!strcmp(what, "back"))
+        test_back(n_bytes);
     else if (!strcmp(what, "phases") && argc > 3)
         test_phases(n_bytes, argv[3]);
     else
