@@ -23,15 +23,20 @@ _Thread_local bool hardened_is_forking;
 #define REGIONS_OF_GROUPS_1 4u
 #define REGIONS_OF_GROUPS_8 32u
 
+/* Closed slabs may lie between open ones: two kernel mappings more for each. */
+#define MAX_CLOSED_SLABS    8192u
+
 #define REGION_MIN_BYTES    ((size_t)512 << 10)
 
 struct slab_region {
     _Atomic(slab_t *) slab[N_REGION_TILES]; /* NULL: a guard, or not yet made */
+    uint32_t group;                         /* as in slab_source_t */
 };
 
 /* Written once for each region, before a pointer into it is given to anyone. */
 static _Atomic(struct slab_region *) region_maps[N_REGIONS]; /* sparse, in .bss */
 static _Atomic uint32_t n_regions;
+static _Atomic uint32_t n_closed; /* slabs; relaxed: a limit more or less */
 
 static slab_arena_t arenas[N_SLAB_ARENAS];
 static _Atomic uint32_t n_threads;
@@ -75,22 +80,30 @@ slab_t *slab_of(const void *pointer) {
 
 /* ---- Metadata ---- */
 
-static bool new_chunk(slab_arena_t *arena) {
-    char *chunk = vm_reserve(POOL_CHUNK_BYTES + 2 * POOL_GUARD_BYTES, vm_page_bytes());
+static bool use_slab_as_chunk(slab_arena_t *arena);
+
+static bool new_chunk(slab_arena_t *arena, size_t bytes) {
+    char *chunk = vm_reserve(bytes + 2 * POOL_GUARD_BYTES, vm_page_bytes());
     if (!chunk)
         return false;
-    if (!vm_commit(chunk + POOL_GUARD_BYTES, POOL_CHUNK_BYTES)) {
-        vm_release(chunk, POOL_CHUNK_BYTES + 2 * POOL_GUARD_BYTES);
+    if (!vm_commit(chunk + POOL_GUARD_BYTES, bytes)) {
+        vm_release(chunk, bytes + 2 * POOL_GUARD_BYTES);
         return false;
     }
-    arena->pool = (slab_pool_t){chunk + POOL_GUARD_BYTES, POOL_CHUNK_BYTES};
+    arena->pool = (slab_pool_t){chunk + POOL_GUARD_BYTES, bytes};
     return true;
+}
+
+/* Under a limit a little is better than nothing. */
+static bool new_metadata_memory(slab_arena_t *arena) {
+    return new_chunk(arena, POOL_CHUNK_BYTES) || new_chunk(arena, SLAB_BYTES) ||
+           use_slab_as_chunk(arena);
 }
 
 /* Zeroed, never given back. */
 static void *pool_take(slab_arena_t *arena, size_t bytes) {
     bytes = (bytes + 15) & ~(size_t)15;
-    if (arena->pool.n_bytes < bytes && !new_chunk(arena))
+    if (arena->pool.n_bytes < bytes && !new_metadata_memory(arena))
         return NULL;
     void *taken = arena->pool.next;
     arena->pool.next += bytes;
@@ -147,6 +160,7 @@ static bool new_source(slab_arena_t *arena) {
         .n_tiles = (uint32_t)(bytes >> TILE_LOG2_BYTES) - 1, /* the last one is a guard */
         .group = group_of(n),
     };
+    map->group = arena->source.group;
     atomic_store_explicit(&region_maps[(uintptr_t)memory >> REGION_LOG2_BYTES], map,
                           memory_order_release);
     owner_set(memory, REGION_BYTES, OWNER_SLAB);
@@ -191,19 +205,61 @@ void arena_list_remove(slab_arena_t *arena, slab_t *slab) {
     slab->is_listed = false;
 }
 
-/* There are no other addresses: those of a slab without an object or a page. */
+static struct slab_region *map_of(const slab_t *slab) {
+    return region_maps[(uintptr_t)slab->memory >> REGION_LOG2_BYTES];
+}
+
+static void set_slab(char *memory, slab_t *slab) {
+    struct slab_region *map = region_maps[(uintptr_t)memory >> REGION_LOG2_BYTES];
+    atomic_store_explicit(&map->slab[region_tile(memory)], slab, memory_order_release);
+}
+
+bool arena_open(slab_t *slab) {
+    if (!slab->is_closed)
+        return true;
+    if (!vm_commit(slab->memory, SLAB_BYTES))
+        return false;
+    slab->is_closed = false;
+    atomic_fetch_sub_explicit(&n_closed, 1, memory_order_relaxed);
+    return true;
+}
+
+void arena_close(slab_t *slab) {
+    if (slab->is_closed || n_closed >= MAX_CLOSED_SLABS || !vm_decommit(slab->memory, SLAB_BYTES))
+        return;
+    slab->is_closed = true;
+    atomic_fetch_add_explicit(&n_closed, 1, memory_order_relaxed);
+}
+
+/* The memory of a slab without an object or a page. */
+static char *take_memory(slab_arena_t *arena, slab_t *slab) {
+    char *memory = slab->memory;
+    arena_list_remove(arena, slab);
+    slab->memory = NULL;
+    slab->is_closed = false;
+    slab->next = arena->spare[slab->size_class];
+    arena->spare[slab->size_class] = slab;
+    return memory;
+}
+
+/* There are no other addresses: those of a slab of any class. */
 static char *reused_slab_memory(slab_arena_t *arena) {
     slab_t *slab = arena->slabs;
     while (slab && (!slab->memory || slab->n_open > 0))
         slab = slab->other;
-    if (!slab)
-        return NULL;
-    char *memory = slab->memory;
-    arena_list_remove(arena, slab);
-    slab->memory = NULL;
-    slab->next = arena->spare[slab->size_class];
-    arena->spare[slab->size_class] = slab;
-    return memory;
+    return slab && arena_open(slab) ? take_memory(arena, slab) : NULL;
+}
+
+/* For metadata, as it lies between two guards, if it does. */
+static bool use_slab_as_chunk(slab_arena_t *arena) {
+    slab_t *slab = arena->slabs;
+    while (slab && (!slab->memory || slab->n_open > 0 || map_of(slab)->group > 1))
+        slab = slab->other;
+    if (!slab || !arena_open(slab))
+        return false;
+    set_slab(slab->memory, NULL);
+    arena->pool = (slab_pool_t){take_memory(arena, slab), SLAB_BYTES};
+    return true;
 }
 
 static slab_t *new_metadata(slab_arena_t *arena, unsigned size_class) {
@@ -226,11 +282,6 @@ static slab_t *new_metadata(slab_arena_t *arena, unsigned size_class) {
     slab->other = arena->slabs;
     arena->slabs = slab;
     return slab;
-}
-
-static void set_slab(char *memory, slab_t *slab) {
-    struct slab_region *map = region_maps[(uintptr_t)memory >> REGION_LOG2_BYTES];
-    atomic_store_explicit(&map->slab[region_tile(memory)], slab, memory_order_release);
 }
 
 slab_t *arena_new_slab(slab_arena_t *arena, unsigned size_class) {

@@ -51,6 +51,11 @@ void arena_list_remove(slab_arena_t *arena, slab_t *slab);
 /* A slab with no slot open, not listed; under the lock; NULL without memory. */
 slab_t *arena_new_slab(slab_arena_t *arena, unsigned size_class);
 
+/* A slab with no slot open loses its access, so that it does not count against a limit on data
+ * (RLIMIT_DATA); and gets it again: false without memory. */
+void arena_close(slab_t *slab);
+bool arena_open(slab_t *slab);
+
 /* Room for the quarantine of a class; false without memory. */
 bool arena_reserve_held(slab_arena_t *arena, unsigned size_class);
 

@@ -47,15 +47,6 @@ static void clear(void *memory, size_t bytes) {
         memset(memory, 0, bytes);
 }
 
-/* Out of the large store's reach until the system has mappings again. */
-static void set_stuck(const void *object) {
-    hardened_lock(&all.lock);
-    guarded_t *entry = guarded_table_find(object);
-    entry->state = GUARDED_STUCK;
-    entry->has_pages = false;
-    hardened_unlock(&all.lock);
-}
-
 /* The object lives from here on, in the table in place of the one that had its place before. */
 static bool publish(const guarded_t *entry, const void *in_place_of) {
     hardened_lock(&all.lock);
@@ -68,10 +59,28 @@ static bool publish(const guarded_t *entry, const void *in_place_of) {
     return is_added;
 }
 
+/* To the large store.  The system may have no mappings left to give its access back, or a limit on
+ * data no room: then it goes without, and is not zero if it could be written to.  (Pages that it
+ * has kept are.) */
 static void give_back(const guarded_t *entry) {
     const char *what;
-    if (vm_renew(entry->base, guarded_total_bytes(entry)))
+    bool is_renewed = vm_renew(entry->base, guarded_total_bytes(entry));
+    if (!is_renewed) {
+        large_note_no_access(entry->base);
+        vm_purge(guarded_body(entry), entry->body_bytes);
+    }
+    if (is_renewed || entry->is_guarded)
         large_free_zero(entry->base, &what);
+    else
+        large_free(entry->base, &what);
+}
+
+/* Its wait is over, or there was none; the entry is BUSY. */
+static void let_go(const guarded_t *entry) {
+    hardened_lock(&all.lock);
+    guarded_table_remove(guarded_table_find(entry->object));
+    hardened_unlock(&all.lock);
+    give_back(entry);
 }
 
 /* At the end of its pages, as far as its alignment lets it, if it is not loose. */
@@ -95,7 +104,7 @@ static void *alloc_in_spare(const guarded_t *wanted, size_t align) {
         return NULL;
     const char *before = entry.object;
     if (!vm_commit(guarded_body(&entry), entry.body_bytes)) {
-        set_stuck(before);
+        let_go(&entry);
         return NULL;
     }
     entry.bytes = wanted->bytes;
@@ -178,20 +187,6 @@ static guarded_t *find_sound(const void *object, const hardened_freeing_t *freei
 }
 
 /* ---- Freeing ---- */
-
-/* Its wait is over, or there was none; the entry is BUSY. */
-static bool let_go(const guarded_t *entry) {
-    if (!vm_renew(entry->base, guarded_total_bytes(entry))) {
-        set_stuck(entry->object);
-        return false;
-    }
-    hardened_lock(&all.lock);
-    guarded_table_remove(guarded_table_find(entry->object));
-    hardened_unlock(&all.lock);
-    const char *what;
-    large_free_zero(entry->base, &what);
-    return true;
-}
 
 /* A freed object waits; those that need not any longer are let go. */
 static void wait(const guarded_t *freed) {
@@ -357,18 +352,12 @@ void *guarded_resize(void *object, size_t bytes, size_t *had_bytes, line_t *what
 
 /* ---- The whole ---- */
 
-/* An object that waits, or one that was to go; BUSY now.  False: there is none. */
+/* An object that waits; BUSY now.  False: there is none. */
 static bool take_any(guarded_t *taken) {
-    size_t i = 0;
     hardened_lock(&all.lock);
-    guarded_t *entry = waiting_any();
-    if (!entry)
-        while ((entry = guarded_table_next(&i)) && entry->state != GUARDED_STUCK)
-            ;
-    if (entry) {
-        entry->state = GUARDED_BUSY;
+    const guarded_t *entry = waiting_any();
+    if (entry)
         *taken = *entry;
-    }
     hardened_unlock(&all.lock);
     return entry != NULL;
 }
@@ -376,8 +365,7 @@ static bool take_any(guarded_t *taken) {
 void guarded_trim(void) {
     guarded_t leaves;
     while (take_any(&leaves))
-        if (!let_go(&leaves))
-            break; /* the system has no mappings */
+        let_go(&leaves);
 }
 
 void guarded_stats(large_stats_t *stats) {

@@ -16,7 +16,7 @@
  * at once, and nobody can have written to them since.
  *
  * What is known of an object is in a table of its own.  States: LIVE; BUSY, a thread is changing
- * it; HELD, in the quarantine; SPARE, behind it; STUCK, to go when the system has mappings again.
+ * it; HELD, in the quarantine; SPARE, behind it.
  * Everything is guarded by one lock, never held over a system call but to enlarge the table, and to
  * take the pages of what waits.
  */

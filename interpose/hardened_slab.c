@@ -75,6 +75,9 @@ static slab_t *slab_with_room(slab_arena_t *arena, unsigned size_class) {
     slab_t *slab = arena->listed[size_class];
     if (!slab && (slab = arena_new_slab(arena, size_class)))
         arena_list_add(arena, slab);
+    if (slab && !arena_open(slab)) /* without memory there may be others that are open */
+        while (slab && slab->is_closed)
+            slab = slab->next;
     return slab;
 }
 
@@ -287,9 +290,12 @@ static void trim_arena(void *bytes, slab_arena_t *arena) {
     for (unsigned c = 0; c < N_SLAB_CLASSES; c++)
         for (void *object; (object = held_take(&arena->held[c]));)
             release(arena, object, "malloc_trim");
-    for (slab_t *slab = arena->slabs; slab; slab = slab->other)
+    for (slab_t *slab = arena->slabs; slab; slab = slab->other) {
         if (is_idle(slab))
             *(size_t *)bytes += purge(arena, slab, "malloc_trim");
+        if (slab->memory && slab->n_open == 0)
+            arena_close(slab);
+    }
 }
 
 size_t slab_trim(void) {
@@ -323,7 +329,7 @@ static void add_arena(void *stats_arg, slab_arena_t *arena) {
     stats->accessible_bytes += arena->pool_bytes;
     stats->overhead_bytes += arena->pool_bytes;
     for (const slab_t *slab = arena->slabs; slab; slab = slab->other)
-        if (slab->memory)
+        if (slab->memory && !slab->is_closed)
             add_slab(stats, slab);
 }
 

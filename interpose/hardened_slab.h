@@ -55,8 +55,8 @@ typedef struct slab {
     uint32_t slot_bytes, reciprocal;
     uint16_t n_slots, n_open, n_ready, n_live, n_held;
     uint8_t size_class, arena;
-    bool is_listed;
-    uint16_t slots[]; /* a state and slack for each slot */
+    bool is_listed, is_closed; /* closed: without access, and no slot is open */
+    uint16_t slots[];          /* a state and slack for each slot */
 } slab_t;
 
 /* Where a pointer lies, any value whatever; NULL: in no slab. */

@@ -10,13 +10,7 @@
 
 #include "vm.h"
 
-typedef enum {
-    GUARDED_LIVE,
-    GUARDED_BUSY,
-    GUARDED_HELD,
-    GUARDED_SPARE,
-    GUARDED_STUCK
-} guarded_state_t;
+typedef enum { GUARDED_LIVE, GUARDED_BUSY, GUARDED_HELD, GUARDED_SPARE } guarded_state_t;
 
 typedef struct {
     char *object; /* NULL: an empty place in the table */
