@@ -101,7 +101,7 @@ static void *get_within_limit(thread_heap_t *heap, size_t bytes, size_t align, b
 void *heap_get_element(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero) {
     if (align <= 16) /* every element is so aligned, by its size (element_bytes) */
         align = MHEAP_WORD_BYTES;
-    if (__builtin_expect(limits_are_on, 0))
+    if (limits_is_set(&limits_are_on))
         return get_within_limit(heap, bytes, align, is_zero);
     return get_anywhere(heap, bytes, align, is_zero);
 }

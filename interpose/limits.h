@@ -9,7 +9,8 @@
  *      accounted == sum of what is published        (this equation always holds while limits are
  * on)
  *
- * Without either option nothing is counted.
+ * Without either option, and without a limit of the control group (group_limit.h), nothing is
+ * counted.
  */
 #ifndef MHEAP_LIMITS_H
 #define MHEAP_LIMITS_H
@@ -21,16 +22,26 @@
 extern "C" {
 #endif
 
-extern bool limits_are_on; /* set at start, while there is one thread, then read-only */
+/* Relaxed, both: set at start, and by whoever has asked for the control group's limit. */
+extern bool limits_are_on;      /* there is one, so it is counted */
+extern bool limits_are_watched; /* there is one, or the group's is still to be asked for */
 
 /* The options are known. */
 void limits_start(void);
+
+/* What the control group allows has been asked for: it serves as the soft limit, 0 is none.  The
+ * caller publishes what there is in all heaps. */
+void limits_set_group(uint64_t bytes);
+
+static inline bool limits_is_set(const bool *flag) {
+    return __builtin_expect(__atomic_load_n(flag, __ATOMIC_RELAXED), 0);
+}
 
 /* *published, guarded by the caller's lock, becomes `now`. */
 void limits_publish(uint64_t *published, uint64_t now);
 
 static inline void limits_account(uint64_t *published, uint64_t now) {
-    if (__builtin_expect(limits_are_on && *published != now, 0))
+    if (limits_is_set(&limits_are_on) && *published != now)
         limits_publish(published, now);
 }
 
@@ -43,14 +54,14 @@ bool limits_would_exceed(uint64_t more_bytes);
 bool limits_are_tight_slow(void);
 
 static inline bool limits_are_tight(void) {
-    return __builtin_expect(limits_are_on, 0) && limits_are_tight_slow();
+    return limits_is_set(&limits_are_on) && limits_are_tight_slow();
 }
 
 /* The same, and all heaps have not been trimmed for a while: the caller is to do that now. */
 bool limits_relief_is_due_slow(void);
 
 static inline bool limits_relief_is_due(void) {
-    return __builtin_expect(limits_are_on, 0) && limits_relief_is_due_slow();
+    return limits_is_set(&limits_are_on) && limits_relief_is_due_slow();
 }
 
 #ifdef __cplusplus

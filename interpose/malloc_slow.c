@@ -11,6 +11,7 @@
 #include "fast.h"
 #include "fast_memalign.h"
 #include "glibc_malloc.h"
+#include "group_limit.h"
 #include "heap_elements.h"
 #include "heap_lists.h"
 #include "heap_slow.h"
@@ -81,6 +82,12 @@ __attribute__((cold, noinline)) static void *get_when_short(size_t bytes, size_t
     return trim_and_get(bytes, align, is_zero);
 }
 
+static __attribute__((noinline)) void watch_limits(void) {
+    group_limit_look_if_due();
+    if (limits_relief_is_due())
+        heaps_trim();
+}
+
 #define CALLER __builtin_return_address(0)
 
 /* Try; if there is no memory, collect what all heaps have free, and try again, at last elsewhere.
@@ -91,8 +98,8 @@ static void *allocate(size_t bytes, size_t align, bool *is_zero, void *caller) {
         errno = ENOMEM;
         return NULL;
     }
-    if (unlikely(limits_relief_is_due()))
-        heaps_trim();
+    if (limits_is_set(&limits_are_watched))
+        watch_limits();
     block_t *block = get(bytes, align, is_zero);
     if (unlikely(!block)) {
         *is_zero = wants_zero;

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
@@ -23,9 +24,15 @@
 vm_allow_fn *vm_allow_hook;
 static _Atomic uint64_t n_calls[VM_N_CALLS];
 
+static _Atomic uint64_t n_committed_bytes; /* relaxed: a count */
+
 static bool may_call(vm_call_t call) {
     atomic_fetch_add_explicit(&n_calls[call], 1, memory_order_relaxed);
     return !vm_allow_hook || vm_allow_hook(call);
+}
+
+uint64_t vm_committed_bytes(void) {
+    return atomic_load_explicit(&n_committed_bytes, memory_order_relaxed);
 }
 
 uint64_t vm_n_calls(vm_call_t call) {
@@ -117,7 +124,10 @@ static bool protect(vm_call_t call, void *memory, size_t bytes, int protection) 
 }
 
 bool vm_commit(void *memory, size_t bytes) {
-    return protect(VM_CALL_COMMIT, memory, bytes, PROT_READ | PROT_WRITE);
+    if (!protect(VM_CALL_COMMIT, memory, bytes, PROT_READ | PROT_WRITE))
+        return false;
+    atomic_fetch_add_explicit(&n_committed_bytes, bytes, memory_order_relaxed);
+    return true;
 }
 
 bool vm_forbid(void *memory, size_t bytes) {
@@ -136,21 +146,27 @@ void vm_huge_pages(void *memory, size_t bytes, bool wanted) {
     advise(VM_CALL_HUGE, memory, bytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
+size_t vm_read_file(const char *path, char *text, size_t n_bytes) {
+    size_t n_read = 0;
+    int saved_errno = errno;
+    long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    for (long n = 1; file >= 0 && n > 0 && n_read<n_bytes - 1; n_read += n> 0 ? (size_t)n : 0)
+        n = syscall(SYS_read, file, text + n_read, n_bytes - 1 - n_read);
+    if (file >= 0)
+        syscall(SYS_close, file);
+    text[n_read] = '\0';
+    errno = saved_errno;
+    return n_read;
+}
+
 /* Read once: the setting is the machine's.  Any thread finds the same. */
 static bool system_gives_huge_pages_always(void) {
     static _Atomic int state; /* 0: not read yet, 1: no, 2: yes; relaxed */
     int now = atomic_load_explicit(&state, memory_order_relaxed);
     if (now)
         return now == 2;
-    char text[32] = "";
-    int saved_errno = errno;
-    int file = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC);
-    if (file >= 0) {
-        ssize_t n = read(file, text, sizeof text - 1);
-        text[n > 0 ? n : 0] = '\0';
-        close(file);
-    }
-    errno = saved_errno;
+    char text[32];
+    vm_read_file("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text);
     now = strncmp(text, "[always]", 8) == 0 ? 2 : 1;
     atomic_store_explicit(&state, now, memory_order_relaxed);
     return now == 2;

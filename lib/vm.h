@@ -65,6 +65,13 @@ bool vm_forbid(void *memory, size_t bytes);
 /* Give up the address range. */
 bool vm_release(void *memory, size_t bytes);
 
+/* Up to n_bytes - 1 of the file and an end mark; returns how many, 0 if it cannot be read.  Keeps
+ * errno, and is no cancellation point. */
+size_t vm_read_file(const char *path, char *text, size_t n_bytes);
+
+/* By all vm_commit so far, whatever has become of it. */
+uint64_t vm_committed_bytes(void);
+
 /* Which of the pages from `memory` on are resident: bytes, by mincore.  For tests and accounting.
  */
 __attribute__((cold)) size_t vm_resident_bytes(void *memory, size_t bytes);

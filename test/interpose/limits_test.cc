@@ -247,6 +247,19 @@ TEST(ControlGroup, WithASoftLimitPhasesOfDifferentSizesStayWithinIts) {
     EXPECT_TRUE(outcome.succeeded()) << outcome;
 }
 
+// Nobody has said anything: what the group may have is found.
+TEST(ControlGroup, PhasesOfDifferentSizesStayWithinIts) {
+    SKIP_UNDER_STAND_IN("the group's limit");
+    MemoryGroup group(100 * MiB);
+    if (!group.is_made())
+        GTEST_SKIP() << "no control group with a memory limit can be made here";
+    for (int i = 0; i < 3; i++) {
+        Outcome outcome =
+            run_program({{"limits", "phases", std::to_string(100 * MiB), group.procs()}, {}, {}});
+        EXPECT_TRUE(outcome.succeeded()) << outcome;
+    }
+}
+
 // ---- Limits of our own: MHEAP_CONF ----------------------------------------------------------
 
 TEST(LimitHard, IsKeptAndAllOfItServesAgain) {
