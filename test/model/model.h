@@ -27,6 +27,7 @@ extern "C" {
 #define MODEL_MAX_THREADS 4u
 
 #define MODEL_TABLE       1u /* at the table of heaps: where heaps are made */
+#define MODEL_LOOKS       4u /* at what tells whether an owner looks into its inbox */
 #define MODEL_WRITES      2u /* at each write to memory: a fork may come there */
 
 typedef struct {

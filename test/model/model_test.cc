@@ -63,11 +63,15 @@ TEST_P(Protocol, HoldsInEveryOrder) {
 
 INSTANTIATE_TEST_SUITE_P(Scenarios, Protocol,
                          testing::Values(&scenario_push, &scenario_push_hot,
-                                         &scenario_push_over_limit, &scenario_trim, &scenario_adopt,
+                                         &scenario_push_over_limit, &scenario_push_asleep,
+                                         &scenario_push_awake, &scenario_trim, &scenario_adopt,
                                          &scenario_adopt_dead, &scenario_first_heaps,
                                          &scenario_fork_parent, &scenario_fork_child,
                                          &scenario_fork_child_writes, &scenario_fork_child_adopting,
                                          &scenario_two_forks));
+
+// Most of a minute: by hand, with --gtest_also_run_disabled_tests.
+INSTANTIATE_TEST_SUITE_P(DISABLED_Long, Protocol, testing::Values(&scenario_push_awake_long));
 
 class Mistake : public testing::TestWithParam<std::pair<mistake_t, const scenario_t *>> {};
 

@@ -46,6 +46,8 @@ UNSEEN bool world_is_shared(const volatile void *address) {
     for (uint32_t id = 1; (heap = heap_at(id)); id++)
         if (address == (void *)&heap->inbox_bytes)
             return true;
+        else if (address == (void *)&heap->n_looks || address == (void *)&heap->n_looks_seen)
+            return model_stops_at(MODEL_LOOKS);
     return world_is_inbox(address) || world_is_heap_lock(address);
 }
 
@@ -93,6 +95,10 @@ uint64_t world_n_taken_in(uint32_t id) {
     return heap_at(id)->counts.n_inbox_blocks;
 }
 
+bool world_is_in_run(const void *object) {
+    return region_tile_class(region_of(object), object) != TILE_ELEMENTS;
+}
+
 static size_t bytes_of_free(const block_t *block) {
     region_t *region = region_of(block);
     unsigned size_class = region_tile_class(region, block);
@@ -101,15 +107,20 @@ static size_t bytes_of_free(const block_t *block) {
     return elt_n_bytes(elt_at(region_mheap(region), region_uoffset(region, block)));
 }
 
+uint64_t world_inbox_bytes(uint32_t id) {
+    const thread_heap_t *heap = heap_at(id);
+    uint64_t bytes = 0;
+    for (const block_t *b = heap->inbox; b; b = block_next(b, heap->key, "model"))
+        bytes += bytes_of_free(b);
+    return bytes;
+}
+
 /* inbox_bytes may be too high after a race, until the inbox is next taken, but never too low: it
  * bounds what lies there. */
 const char *world_settle(void) {
     for (uint32_t id = 1; id <= heap_last_id(); id++) {
         thread_heap_t *heap = heap_at(id);
-        uint64_t bytes = 0;
-        for (const block_t *b = heap->inbox; b; b = block_next(b, heap->key, "model"))
-            bytes += bytes_of_free(b);
-        if (bytes > heap->inbox_bytes)
+        if (world_inbox_bytes(id) > heap->inbox_bytes)
             return "an inbox holds more than inbox_bytes";
         if (!heap->inbox)
             heap->inbox_bytes = 0;

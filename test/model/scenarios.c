@@ -87,10 +87,12 @@ static void three_small(void) {
 
 static void three_of_a_run(void) {
     get_heap();
-    for (unsigned i = 3; i < 20; i++)
+    for (unsigned i = 3; i < 30; i++)
         keep(i, SMALL);
     for (unsigned i = 0; i < 3; i++)
         keep(i, SMALL);
+    if (!world_is_in_run(object[0].address))
+        model_wrong("the class is still cold");
 }
 
 static void set_up_push(void) {
@@ -108,8 +110,8 @@ static void set_up_push_hot(void) {
 }
 
 static void allocate_two(void) {
-    keep(20, SMALL);
-    keep(21, SMALL);
+    keep(30, SMALL);
+    keep(31, SMALL);
 }
 
 static void give_back_0(void) {
@@ -169,6 +171,54 @@ const scenario_t scenario_push_over_limit = {"pushes over an inbox's limit",
                                              {allocate_medium, drop_0, drop_1_and_2},
                                              all_is_well,
                                              0};
+
+/* ---- Each push is a reason to ask whether the owner looks into its inbox ---- */
+
+#define QUARTER ((size_t)240 << 10)
+
+static void three_quarters(void) {
+    get_heap();
+    for (unsigned i = 0; i < 3; i++)
+        keep(i, QUARTER);
+}
+
+static void set_up_looks(void) {
+    begin();
+    model_as(0, three_quarters);
+    model_as(1, get_heap);
+    model_as(2, get_heap);
+}
+
+static void sleep_on(void) {}
+
+/* Whoever empties it leaves what the other one, who finds it locked, pushes meanwhile. */
+static const char *little_is_left(void) {
+    return world_inbox_bytes(1) > 2 * (QUARTER + 4096) ? "a sleeping owner's inbox is left full"
+                                                       : all_is_well();
+}
+
+const scenario_t scenario_push_asleep = {"a sleeping owner's inbox",
+                                         set_up_looks,
+                                         {sleep_on, drop_0, drop_1_and_2},
+                                         little_is_left,
+                                         MODEL_LOOKS};
+
+static void look(void) {
+    keep(20, SMALL);
+}
+
+static void drop_1(void) {
+    drop(1);
+}
+
+const scenario_t scenario_push_awake = {
+    "an owner looks, two push", set_up_looks, {look, drop_0, drop_1}, all_is_well, MODEL_LOOKS};
+
+const scenario_t scenario_push_awake_long = {"a busy owner's inbox is left to it",
+                                             set_up_looks,
+                                             {look, drop_0, drop_1_and_2},
+                                             all_is_well,
+                                             MODEL_LOOKS};
 
 /* ---- Trimming from outside ---- */
 

@@ -9,7 +9,8 @@
 extern "C" {
 #endif
 
-extern const scenario_t scenario_push, scenario_push_hot, scenario_push_over_limit, scenario_trim,
+extern const scenario_t scenario_push, scenario_push_hot, scenario_push_over_limit,
+    scenario_push_asleep, scenario_push_awake, scenario_push_awake_long, scenario_trim,
     scenario_adopt, scenario_adopt_dead, scenario_first_heaps, scenario_fork_parent,
     scenario_fork_child, scenario_fork_child_writes, scenario_fork_child_adopting,
     scenario_two_forks, scenario_wrong_lock_order;
@@ -20,7 +21,9 @@ void world_new_thread(void); /* from here on a thread without a heap */
 void world_lock_heap(uint32_t id);
 void world_unlock_heap(uint32_t id);
 uint64_t world_n_taken_in(uint32_t id); /* blocks that ever came out of the heap's inbox */
-const char *world_settle(void);         /* what is wrong with the inboxes' byte counts */
+bool world_is_in_run(const void *object);
+uint64_t world_inbox_bytes(uint32_t id); /* that lie in it */
+const char *world_settle(void);          /* what is wrong with the inboxes' byte counts */
 
 #ifdef __cplusplus
 }
