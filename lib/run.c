@@ -70,10 +70,16 @@ static uint32_t count_free(const uint64_t *bits, blocks_t blocks) {
 }
 
 static bool are_all_free(const uint64_t *bits, blocks_t blocks) {
-    for (uint32_t word = blocks.from / 64; word * 64 < blocks.to; word++)
-        if (~bits[word] & word_mask(blocks, word))
+    if (blocks.from >= blocks.to)
+        return true;
+    uint32_t word = blocks.from / 64, last = (blocks.to - 1) / 64;
+    uint64_t live = ~bits[word] & ~(uint64_t)0 << blocks.from % 64;
+    while (word < last) {
+        if (live)
             return false;
-    return true;
+        live = ~bits[++word];
+    }
+    return !(live << (63 - (blocks.to - 1) % 64));
 }
 
 static uint32_t count_ready(const run_t *run, const uint64_t *bits) {
@@ -144,9 +150,10 @@ void run_open_pages(run_t *run, const uint64_t *bits, unsigned n_pages) {
 }
 
 uint32_t run_holes(const run_t *run, const uint64_t *bits) {
-    uint32_t holes = 0;
-    for (unsigned page = 0; page < N_RUN_PAGES; page++) {
-        if (!(run->clean_pages >> page & 1) && are_all_free(bits, blocks_touching(run, page)))
+    uint32_t holes = 0, touched = ~run->clean_pages & RUN_ALL_PAGES;
+    for (; touched; touched &= touched - 1) {
+        unsigned page = (unsigned)__builtin_ctz(touched);
+        if (are_all_free(bits, blocks_touching(run, page)))
             holes |= 1u << page;
     }
     return holes;
