@@ -2,9 +2,11 @@
 #include "check.h"
 
 #include "hardened.h"
+#include "heap_slots.h"
 #include "heaps.h"
 #include "large.h"
 #include "mheap_internal.h"
+#include "secret.h"
 
 static bool violated(violation_t *violation, const char *what, const void *where) {
     *violation = (violation_t){what, where};
@@ -49,6 +51,9 @@ static bool check_run(region_t *region, unsigned tile, violation_t *violation) {
         return violated(violation, "H4: a run's counts do not agree with its bitmap", start);
     if (run_state(run) != run->state)
         return violated(violation, "H5: a run is on the wrong list", start);
+    const block_t *damaged = run_damaged_block(run, run_bits(run), start, secret_key());
+    if (damaged)
+        return violated(violation, "H6: a free block was written to", damaged);
     return true;
 }
 
@@ -102,7 +107,37 @@ static bool check_region(region_t *region, sums_t *sums, violation_t *violation)
            violated(violation, "H4: the region's sum of clean bytes is wrong", region);
 }
 
+/* Is it one that may be on the list of this class? */
+static bool is_listed_block(const thread_heap_t *heap, unsigned size_class, const block_t *block) {
+    if (owner_of(block) != heap->id)
+        return false;
+    region_t *region = region_of(block);
+    unsigned tile_class = region_tile_class(region, block);
+    if (tile_class != TILE_ELEMENTS)
+        return tile_class == size_class &&
+               !run_block_is_free(run_bits(&region->runs[region_tile(block)]), block, size_class);
+    const mheap_elt_t *e = elt_at(region_mheap(region), region_uoffset(region, block));
+    return !e->is_free && size_class_within(elt_n_bytes(e)) == size_class;
+}
+
+/* The owner's lists, if that is the caller: nobody else can look at them while it runs. */
+static bool check_own_lists(const thread_heap_t *heap, violation_t *violation) {
+    for (unsigned c = 0; c < N_LISTED_CLASSES; c++) {
+        const block_list_t *list = &heap->list[c];
+        uint32_t n_blocks = 0;
+        for (int64_t slot = list->top; *heap_slot(heap, slot); slot -= (int64_t)sizeof(block_t *))
+            if (n_blocks++ == LIST_MAX_BLOCKS || !is_listed_block(heap, c, *heap_slot(heap, slot)))
+                return violated(violation, "H7: a list holds what is no free block of its class",
+                                *heap_slot(heap, slot));
+        if (n_blocks != list_n_blocks(heap, c))
+            return violated(violation, "H7: a list's array does not begin with NULL", list);
+    }
+    return true;
+}
+
 bool check_heap(thread_heap_t *heap, violation_t *violation) {
+    if (heap == self_heap && !check_own_lists(heap, violation))
+        return false;
     sums_t sums = {0, 0};
     for (uint32_t i = 0; i < heap->n_mheaps; i++)
         if (!check_entry(heap, i, violation) ||

@@ -24,6 +24,9 @@ typedef struct {
  *      over their runs
  *  H5  a run's state is what its counts say, and it is on the list of that state and its class;
  *      those lists hold nothing else
+ *  H6  a run's ready blocks have their marks
+ *  H7  the caller's own lists hold blocks and elements of their class that belong to the heap and
+ *      are not at home
  */
 bool check_heap(thread_heap_t *heap, violation_t *violation);
 

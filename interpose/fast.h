@@ -19,17 +19,13 @@
 extern const uint16_t small_list_offset[SMALL_MAX_BYTES / 16 + 1];
 
 static inline void *fast_pop(thread_heap_t *heap, block_list_t *list, size_t bytes) {
-    block_t *block = list->head;
-    if (unlikely(!block))
-        return heap_malloc_slow(bytes);
-    uintptr_t next = block_decode(block, heap->key);
-    if (unlikely(BLOCK_CHECKS && !block_link_is_plausible(next)))
-        return heap_malloc_slow(bytes);  /* finds it again, and says so */
-    __builtin_prefetch((void *)next, 1); /* its link is read by the next malloc of this class */
-    list->head = (block_t *)next;
-    list->credit++;
-    if (BLOCK_CHECKS)
-        block->link = 0; /* no longer looks free; and tells nobody the key */
+    int64_t top = list->top;
+    block_t *block = *heap_slot(heap, top);
+    if (unlikely(!block || block_is_damaged(block, heap->key)))
+        return heap_malloc_slow(bytes); /* it finds a damaged one again, and says so */
+    __builtin_prefetch(*heap_slot(heap, top - 1 * 8), 1);
+    list->top = top - (int64_t)sizeof block;
+    block_clear_mark(block);
     return block;
 }
 
@@ -44,15 +40,13 @@ static inline void *fast_malloc(size_t bytes) {
     return fast_pop(heap, (block_list_t *)((char *)heap + offset), bytes);
 }
 
-/* Push a block whose list is known.  Its first word is looked at for a link: then it is suspected
- * of being free already, and the slow path decides. */
+/* Push a block whose list is known. */
 static inline void fast_push(thread_heap_t *heap, block_list_t *list, block_t *block) {
-    uintptr_t mask = block_mask(block, heap->key);
-    if (unlikely(BLOCK_CHECKS && block_link_is_plausible(block_decode_with(mask, block->link))))
+    if (unlikely(block_is_marked(block, heap->key)))
+        return heap_free_slow(block); /* free already */
+    if (unlikely((int32_t)list->top >= list->last))
         return heap_free_slow(block);
-    if (unlikely(--list->credit < 0))
-        return heap_free_slow(block);
-    list_push(list, block, mask);
+    list_push(heap, list, block);
 }
 
 static inline void fast_free_element(thread_heap_t *heap, region_t *region, void *pointer) {

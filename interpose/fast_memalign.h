@@ -35,7 +35,8 @@ static inline void *fast_memalign_pop(size_t align, size_t bytes) {
     } else {
         return NULL;
     }
-    if (unlikely(!list->head || ((uintptr_t)list->head & (align - 1)) != 0))
+    uintptr_t block = (uintptr_t)*heap_slot(heap, list->top);
+    if (unlikely(!block || (block & (align - 1)) != 0))
         return NULL;
     return fast_pop(heap, list, bytes);
 }

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "heap_lists.h"
 
+#include <string.h>
+
 #include "heap_elements.h"
 #include "heap_runs.h"
+#include "heap_slots.h"
 #include "heaps.h"
 #include "options.h"
 
 /* A list's bound in bytes: at first, and at most after it has shown to be worth more. */
 #define LIST_FIRST_BYTES        ((size_t)8 << 10)
 #define LIST_LEAST_BLOCKS       8u
-#define LIST_MAX_BYTES          ((size_t)128 << 10)
+#define LIST_MAX_BYTES          ((size_t)256 << 10)
 #define MEDIUM_LIST_FIRST_BYTES ((size_t)32 << 10)
-#define MEDIUM_LIST_MAX_BYTES   ((size_t)512 << 10)
+#define MEDIUM_LIST_MAX_BYTES   ((size_t)1 << 20)
 
 /* A list that was full so many times in a row, without being empty, is that of a program that
  * shrinks: what it holds will not be wanted soon. */
@@ -30,6 +33,8 @@ static int32_t list_limit(unsigned size_class, size_t small_bytes, size_t medium
     bool is_small = size_class < N_SMALL_CLASSES;
     size_t n_blocks = (is_small ? small_bytes : medium_bytes) / bytes;
     size_t least = is_small ? LIST_LEAST_BLOCKS : 1;
+    if (n_blocks > LIST_MAX_BLOCKS)
+        return LIST_MAX_BLOCKS;
     return (int32_t)(n_blocks < least ? least : n_blocks);
 }
 
@@ -39,33 +44,45 @@ int32_t heap_list_limit_at_first(unsigned size_class) {
 
 /* ---- Idle lists ---- */
 
-static int32_t n_on_lists(const thread_heap_t *heap, unsigned size_class) {
-    return heap->limit[size_class] - heap->list[size_class].credit +
-           heap->previous[size_class].n_blocks;
-}
-
-/* The class's lists go home.  So a cold one has so many elements less. */
-static void note_lists_go(thread_heap_t *heap, unsigned size_class) {
+/* The class's list goes home.  So a cold one has so many elements less. */
+static void note_list_goes(thread_heap_t *heap, unsigned size_class) {
     if (size_class >= N_SMALL_CLASSES || heap->n_cold[size_class] >= N_COLD_OBJECTS)
         return;
-    int32_t n_cold = heap->n_cold[size_class] - n_on_lists(heap, size_class);
-    heap->n_cold[size_class] = (uint8_t)(n_cold > 0 ? n_cold : 0);
+    uint32_t n_blocks = list_n_blocks(heap, size_class), n_cold = heap->n_cold[size_class];
+    heap->n_cold[size_class] = (uint8_t)(n_cold > n_blocks ? n_cold - n_blocks : 0);
 }
 
-void heap_put_lists(thread_heap_t *heap, unsigned size_class) {
-    block_list_t *list = &heap->list[size_class];
-    note_lists_go(heap, size_class);
-    heap_put_list(heap, heap->previous[size_class].head);
-    heap_put_list(heap, list->head);
-    heap->previous[size_class].head = NULL;
-    heap->previous[size_class].n_blocks = 0;
-    list->head = NULL;
-    list->credit = heap->limit[size_class];
+void heap_put_bottom(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks) {
+    int64_t first = heap->slots.first[size_class];
+    block_t **blocks = heap_slot(heap, first) + 1;
+    uint32_t n_kept = list_n_blocks(heap, size_class) - n_blocks;
+    heap_put_blocks(heap, blocks, n_blocks);
+    memmove(blocks, blocks + n_blocks, n_kept * sizeof *blocks);
+    heap->list[size_class].top = first + (int64_t)(n_kept * sizeof *blocks);
+}
+
+void heap_put_list(thread_heap_t *heap, unsigned size_class) {
+    note_list_goes(heap, size_class);
+    heap_put_bottom(heap, size_class, list_n_blocks(heap, size_class));
+}
+
+/* Blocks are not looked at on their way home, but here there is time. */
+static void check_marks(thread_heap_t *heap, unsigned size_class) {
+    block_t **block = heap_slot(heap, heap->list[size_class].top);
+    for (; *block; block--)
+        if (block_is_damaged(*block, heap->key)) {
+            report_damage(*block, "free");
+            block_set_mark(*block, heap->key);
+        }
 }
 
 void heap_put_all_lists(thread_heap_t *heap) {
-    for (unsigned c = 0; c < N_CLASSES; c++)
-        heap_put_lists(heap, c);
+    for (unsigned c = 0; c < N_LISTED_CLASSES; c++) {
+        check_marks(heap, c);
+        heap_put_list(heap, c);
+        heap_list_release(heap, c);
+    }
+    heap_slots_reset(heap);
 }
 
 #define SWEEP_NOW (UINT64_MAX / 2)
@@ -83,47 +100,43 @@ void heap_sweep_if_due(thread_heap_t *heap) {
     if (heap->grown_bytes < heap->n_mheaps * SWEEP_MIN_BYTES)
         return;
     heap->grown_bytes = 0;
-    for (unsigned c = 0; c < N_CLASSES; c++) {
-        block_list_t *list = &heap->list[c];
-        bool has_blocks = list->head || heap->previous[c].head;
-        if (has_blocks && list->credit == heap->swept_credit[c]) {
-            heap_put_lists(heap, c);
-            list->credit = heap->limit[c] = heap_list_limit_at_first(c);
+    for (unsigned c = 0; c < N_LISTED_CLASSES; c++) {
+        uint32_t n_blocks = list_n_blocks(heap, c);
+        if (n_blocks && n_blocks == heap->n_swept[c]) {
+            heap_put_list(heap, c);
+            heap_list_release(heap, c);
+            heap_list_set_limit(heap, c, heap_list_limit_at_first(c));
+            n_blocks = 0;
         }
-        heap->swept_credit[c] = list->credit;
+        heap->n_swept[c] = (uint16_t)n_blocks;
     }
 }
 
 /* ---- How long a list may be ---- */
 
-static void set_limit(thread_heap_t *heap, unsigned size_class, int32_t limit) {
-    heap->list[size_class].credit += limit - heap->limit[size_class];
-    heap->limit[size_class] = limit;
-}
-
 bool heap_list_shrinks(const thread_heap_t *heap, unsigned size_class) {
     return heap->n_flushes[size_class] >= SHRINKING_FLUSHES;
 }
 
-void heap_note_flush(thread_heap_t *heap, unsigned size_class, int32_t n_blocks) {
-    heap->previous[size_class].n_sent_home += n_blocks;
+void heap_note_flush(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks) {
+    heap->n_sent_home[size_class] += (int32_t)n_blocks;
     if (!heap_list_shrinks(heap, size_class)) {
         heap->n_flushes[size_class]++;
         return;
     }
     int32_t first = heap_list_limit_at_first(size_class), half = heap->limit[size_class] / 2;
-    set_limit(heap, size_class, half > first ? half : first);
+    heap_list_set_limit(heap, size_class, half > first ? half : first);
 }
 
 /* With twice the room what is wanted back need not have gone. */
 void heap_note_refill(thread_heap_t *heap, unsigned size_class) {
     heap->n_flushes[size_class] = 0;
-    if (heap->previous[size_class].n_sent_home <= 0)
+    if (heap->n_sent_home[size_class] <= 0)
         return;
     int32_t limit = heap->limit[size_class];
     int32_t most = list_limit(size_class, LIST_MAX_BYTES, MEDIUM_LIST_MAX_BYTES);
-    heap->previous[size_class].n_sent_home -= limit;
-    set_limit(heap, size_class, limit * 2 < most ? limit * 2 : most);
+    heap->n_sent_home[size_class] -= limit / 2;
+    heap_list_set_limit(heap, size_class, limit * 2 < most ? limit * 2 : most);
 }
 
 /* ---- Cold classes ---- */
@@ -138,17 +151,17 @@ static bool is_cold(const thread_heap_t *heap, unsigned size_class) {
 void heap_limit_to_cold(thread_heap_t *heap, unsigned size_class) {
     int32_t n = heap->n_cold[size_class] - 1, first = heap_list_limit_at_first(size_class);
     if (heap->n_returns[size_class] < COLD_RETURNS && options.abort)
-        set_limit(heap, size_class, n >= 0 && n < first ? n : first);
+        heap_list_set_limit(heap, size_class, n >= 0 && n < first ? n : first);
 }
 
 void heap_end_cold(thread_heap_t *heap, unsigned size_class) {
     int32_t first = heap_list_limit_at_first(size_class);
     if (heap->limit[size_class] < first)
-        set_limit(heap, size_class, first);
+        heap_list_set_limit(heap, size_class, first);
 }
 
-static void put_cold_lists(thread_heap_t *heap, unsigned size_class) {
-    heap_put_lists(heap, size_class);
+static void put_cold_list(thread_heap_t *heap, unsigned size_class) {
+    heap_put_list(heap, size_class);
     heap_limit_to_cold(heap, size_class);
 }
 
@@ -158,7 +171,7 @@ static bool are_most_cold_free(const thread_heap_t *heap) {
     for (unsigned c = 0; c < N_SMALL_CLASSES; c++)
         if (is_cold(heap, c)) {
             n_out += heap->n_cold[c];
-            n_listed += n_on_lists(heap, c);
+            n_listed += (int32_t)list_n_blocks(heap, c);
         }
     return n_listed * 4 >= n_out * 3;
 }
@@ -168,18 +181,19 @@ static bool are_most_cold_free(const thread_heap_t *heap) {
  * here any more. */
 bool heap_return_cold(thread_heap_t *heap, unsigned size_class, block_t *block) {
     if (!is_cold(heap, size_class) || heap->n_returns[size_class] >= COLD_RETURNS ||
-        heap->previous[size_class].head || heap->limit[size_class] != heap->n_cold[size_class] - 1)
+        list_n_blocks(heap, size_class) + 1 != heap->n_cold[size_class])
         return false;
     heap->n_returns[size_class]++;
+    block_set_mark(block, heap->key);
     heap_lock(heap);
-    heap_put_lists(heap, size_class);
+    heap_put_list(heap, size_class);
     heap_put(heap, block);
     heap->n_cold[size_class] = 0;
     heap_end_cold(heap, size_class);
     if (are_most_cold_free(heap))
         for (unsigned c = 0; c < N_SMALL_CLASSES; c++)
-            if (is_cold(heap, c) && heap->list[c].head)
-                put_cold_lists(heap, c);
+            if (is_cold(heap, c) && list_n_blocks(heap, c) > 0)
+                put_cold_list(heap, c);
     heap_purge_if_nearly_empty(heap);
     heap_unlock(heap);
     return true;

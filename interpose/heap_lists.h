@@ -12,17 +12,20 @@
 /* Blocks that a list of this class may hold before anything is known about its use. */
 int32_t heap_list_limit_at_first(unsigned size_class);
 
-/* Take the whole list home, and the one put aside. */
-void heap_put_lists(thread_heap_t *heap, unsigned size_class);
+/* Take the blocks home that have been on the list for longest. */
+void heap_put_bottom(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks);
 
-/* All of them. */
+/* Take all of them home. */
+void heap_put_list(thread_heap_t *heap, unsigned size_class);
+
+/* Of all classes; no list has an array then. */
 void heap_put_all_lists(thread_heap_t *heap);
 
 /* It has been full so often lately, and never empty, that what it holds will not be wanted soon. */
 bool heap_list_shrinks(const thread_heap_t *heap, unsigned size_class);
 
 /* The list was full and sent blocks home. */
-void heap_note_flush(thread_heap_t *heap, unsigned size_class, int32_t n_blocks);
+void heap_note_flush(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks);
 
 /* The list is empty: blocks that had been sent home are wanted back. */
 void heap_note_refill(thread_heap_t *heap, unsigned size_class);
@@ -35,7 +38,7 @@ void heap_sweep_if_due(thread_heap_t *heap);
 void heap_limit_to_cold(thread_heap_t *heap, unsigned size_class);
 void heap_end_cold(thread_heap_t *heap, unsigned size_class);
 
-/* Without the lock: the list has no credit left for this block.  If with it all elements of a cold
+/* Without the lock: the list is full.  If with it all elements of a cold
  * class are back and that did not happen often, they go home: true. */
 bool heap_return_cold(thread_heap_t *heap, unsigned size_class, block_t *block);
 

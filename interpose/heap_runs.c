@@ -131,13 +131,14 @@ static void release_run(thread_heap_t *heap, void *start) {
 
 /* ---- Blocks out ---- */
 
-static void take_ready(thread_heap_t *heap, uint32_t tile_number, uint32_t n_blocks,
-                       run_chain_t *chain) {
+static uint32_t take_ready(thread_heap_t *heap, uint32_t tile_number, uint32_t n_blocks,
+                           block_t **end) {
     run_t *run = run_of_tile(tile_number);
     heap->ready_bytes -= run_ready_bytes(run);
-    run_take(run, run_bits(run), run_at(tile_number), n_blocks, chain);
+    uint32_t n = run_take(run, run_bits(run), run_at(tile_number), n_blocks, end);
     heap->ready_bytes += run_ready_bytes(run);
     relist(heap, run, tile_number);
+    return n;
 }
 
 /* Make some blocks ready that lie on clean pages. */
@@ -150,24 +151,22 @@ static bool open_pages(thread_heap_t *heap, unsigned size_class, unsigned n_page
     run_t *run = run_of_tile(tile_number);
     region_t *region = region_of(run);
     uncount(heap, run);
-    run_open_pages(run, run_bits(run), n_pages);
+    run_open_pages(run, run_bits(run), run_at(tile_number), n_pages, heap->key);
     count(heap, run);
     heap_note_resident(&heap->mheaps[region->heap_index]);
     relist(heap, run, tile_number);
     return true;
 }
 
-block_t *heap_take_blocks(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks,
-                          unsigned n_pages, uint32_t *n_taken) {
-    run_chain_t chain = {.key = heap->key};
+uint32_t heap_take_blocks(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks,
+                          unsigned n_pages, block_t **end) {
     if (!heap->ready_runs[size_class] && !open_pages(heap, size_class, n_pages))
-        return NULL;
+        return 0;
+    uint32_t n = 0;
     do
-        take_ready(heap, heap->ready_runs[size_class], n_blocks, &chain);
-    while (chain.n_blocks < n_blocks && heap->ready_runs[size_class]);
-    block_link(chain.last, NULL, heap->key);
-    *n_taken = chain.n_blocks;
-    return chain.head;
+        n += take_ready(heap, heap->ready_runs[size_class], n_blocks - n, end - n);
+    while (n < n_blocks && heap->ready_runs[size_class]);
+    return n;
 }
 
 /* ---- Home ---- */
@@ -216,13 +215,9 @@ void heap_put(thread_heap_t *heap, void *pointer) {
     put(heap, pointer);
 }
 
-void heap_put_list(thread_heap_t *heap, block_t *block) {
-    while (block) {
-        block_t *next = block_next(block, heap->key, "free");
-        if (!put(heap, block))
-            return; /* a list that holds a block twice has no end */
-        block = next;
-    }
+void heap_put_blocks(thread_heap_t *heap, block_t *const *blocks, uint32_t n_blocks) {
+    while (n_blocks-- > 0) /* in this order neighbours merge before they merge with what is clean */
+        put(heap, blocks[n_blocks]);
 }
 
 /* ---- Holes ---- */

@@ -9,18 +9,18 @@
 
 #include "thread_heap.h"
 
-/* Ready blocks of a class, at most n_blocks, as a list that ends with NULL; if there are none,
- * n_pages pages (at least) are opened for them, of a new run if need be.  *n_taken is set to their
- * number.  NULL: no memory. */
-block_t *heap_take_blocks(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks,
-                          unsigned n_pages, uint32_t *n_taken);
+/* Ready blocks of a class, at most n_blocks, stored downwards from end[-1]; if there are none,
+ * n_pages pages (at least) are opened for them, of a new run if need be.  Returns their number; 0:
+ * no memory. */
+uint32_t heap_take_blocks(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks,
+                          unsigned n_pages, block_t **end);
 
-/* Take back whatever lies at `pointer`, a block or an element of this heap, which was checked.  A
- * run is given up when it gets empty and is not needed. */
+/* Take back whatever lies at `pointer`, a block (which has its mark) or an element of this heap,
+ * which was checked.  A run is given up when it gets empty and is not needed. */
 void heap_put(thread_heap_t *heap, void *pointer);
 
-/* The same for the blocks of a list, from `block` on. */
-void heap_put_list(thread_heap_t *heap, block_t *block);
+/* The same for many.  None of them is touched. */
+void heap_put_blocks(thread_heap_t *heap, block_t *const *blocks, uint32_t n_blocks);
 
 /* Give pages back, when enough of what is free is ready and dirty and the budget allows it. */
 void heap_purge_if_due(thread_heap_t *heap);

@@ -1,47 +1,63 @@
 /* SPDX-License-Identifier: MIT */
 #include "heap_slow.h"
 
+#include <string.h>
+
 #include "decay.h"
 #include "heap_elements.h"
 #include "heap_lists.h"
 #include "heap_runs.h"
+#include "heap_slots.h"
 #include "heaps.h"
 #include "large.h"
 #include "mheap_internal.h"
 #include "remote.h"
 
-/* A refill takes half a list's worth of blocks from runs, but not more than this at once. */
+/* A refill takes half a list's worth of blocks from runs, but not more than this at once.
+ */
 #define REFILL_MAX_BLOCKS   128u
 
-/* Where a run has no block ready, pages are opened one by one, or four at once in a heap that has
- * many runs: a touched page is a resident page. */
+/* Where a run has no block ready, pages are opened one by one, or as many as the refill takes, but
+ * not more than four at once, in a heap that has many runs: an opened page is a resident page. */
 #define OPEN_MORE_PAGES     4u
 #define OPEN_MORE_FROM_RUNS 32u
 
+static unsigned n_pages_to_open(const thread_heap_t *heap, unsigned size_class, uint32_t n_blocks) {
+    size_t n_pages = n_blocks * size_class_bytes(size_class) / RUN_PAGE_BYTES;
+    if (heap->counts.n_runs_made < OPEN_MORE_FROM_RUNS || n_pages == 0)
+        return 1;
+    return n_pages < OPEN_MORE_PAGES ? (unsigned)n_pages : OPEN_MORE_PAGES;
+}
+
 /* ---- Refill ---- */
 
-static block_t *refill_from_runs(thread_heap_t *heap, unsigned size_class) {
-    block_list_t *list = &heap->list[size_class];
-    uint32_t n_blocks =
-        (uint32_t)heap->limit[size_class] / 2; /* small: LIST_LEAST_BLOCKS at least */
+static bool refill_from_runs(thread_heap_t *heap, unsigned size_class) {
+    uint32_t n_blocks = (uint32_t)heap->limit[size_class] / 2; /* LIST_LEAST_BLOCKS at least */
     if (n_blocks > REFILL_MAX_BLOCKS)
         n_blocks = REFILL_MAX_BLOCKS;
-    unsigned n_pages = heap->counts.n_runs_made >= OPEN_MORE_FROM_RUNS ? OPEN_MORE_PAGES : 1;
-    uint32_t n = 0;
-    block_t *head = heap_take_blocks(heap, size_class, n_blocks, n_pages, &n);
-    list->credit -= (int32_t)n;
-    return head;
+    n_blocks = heap_list_reserve(heap, size_class, n_blocks);
+    unsigned n_pages = n_pages_to_open(heap, size_class, n_blocks);
+    block_t **first = heap_slot(heap, heap->slots.first[size_class]) + 1;
+    uint32_t n = heap_take_blocks(heap, size_class, n_blocks, n_pages, first + n_blocks);
+    if (n < n_blocks)
+        memmove(first, first + (n_blocks - n), n * sizeof *first);
+    heap->list[size_class].top = heap->slots.first[size_class] + (int64_t)(n * sizeof *first);
+    return n > 0;
 }
 
 static void *get_cold(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
     return heap_get_element(heap, element_bytes(size_class_bytes(size_class)), 16, is_zero);
 }
 
+/* NULL if the list is empty. */
 static block_t *pop(thread_heap_t *heap, unsigned size_class) {
     block_list_t *list = &heap->list[size_class];
-    block_t *block = list->head;
-    list->head = block_next(block, heap->key, "malloc");
-    list->credit++;
+    block_t *block = *heap_slot(heap, list->top);
+    if (!block)
+        return NULL;
+    if (block_is_damaged(block, heap->key))
+        report_damage(block, "malloc"); /* it is free all the same */
+    list->top -= (int64_t)sizeof block;
     return block;
 }
 
@@ -52,8 +68,9 @@ static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_ze
     uint32_t n_looks = atomic_load_explicit(&heap->n_looks, memory_order_relaxed);
     atomic_store_explicit(&heap->n_looks, n_looks + 1, memory_order_relaxed);
     heap_take_inbox(heap); /* may put blocks on this very list */
-    if (heap->list[size_class].head)
-        return pop(heap, size_class);
+    block_t *block = pop(heap, size_class);
+    if (block)
+        return block;
     if (size_class >= N_SMALL_CLASSES)
         return get_cold(heap, size_class, is_zero);
     if (heap->n_cold[size_class] < N_COLD_OBJECTS) {
@@ -62,33 +79,19 @@ static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_ze
         return get_cold(heap, size_class, is_zero);
     }
     heap_end_cold(heap, size_class);
-    heap->list[size_class].head = refill_from_runs(heap, size_class);
-    if (!heap->list[size_class].head)
+    if (!refill_from_runs(heap, size_class))
         return get_cold(heap, size_class, is_zero); /* no room for a run */
     return pop(heap, size_class);
 }
 
-/* The list that was put aside, if there is one. */
-static bool take_previous(thread_heap_t *heap, unsigned size_class) {
-    block_t *head = heap->previous[size_class].head;
-    if (!head || heap->list[size_class].head)
-        return false;
-    heap->list[size_class].credit = heap->limit[size_class] - heap->previous[size_class].n_blocks;
-    heap->previous[size_class].head = NULL;
-    heap->previous[size_class].n_blocks = 0;
-    heap->n_flushes[size_class] = 0;
-    atomic_signal_fence(memory_order_seq_cst); /* as in heap_flush */
-    heap->list[size_class].head = head;
-    return true;
-}
-
 void *heap_refill(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
     *is_zero = false;
-    if (take_previous(heap, size_class))
-        return pop(heap, size_class);
+    block_t *block = pop(heap, size_class); /* malloc came here since it is damaged */
+    if (block)
+        return block;
     heaps_decay_if_due();
     heap_lock(heap);
-    block_t *block = refill_locked(heap, size_class, is_zero);
+    block = refill_locked(heap, size_class, is_zero);
     heap_unlock(heap);
     if (heap->fast_id != heap->id)
         heap_flush_all(heap); /* whatever came with it must not be found by the fast path */
@@ -107,12 +110,11 @@ void *heap_get_aligned(thread_heap_t *heap, size_t bytes, size_t align) {
 
 static void *get_from(thread_heap_t *heap, size_t bytes, size_t align) {
     unsigned size_class = size_class_of(bytes);
-    uint32_t n_taken;
-    void *block = size_class < N_SMALL_CLASSES && align <= 16
-                      ? heap_take_blocks(heap, size_class, 1, 1, &n_taken)
-                      : NULL;
-    size_t n_element_bytes = element_bytes(size_class_bytes(size_class));
-    return block ? block : heap_get_element(heap, n_element_bytes, align, NULL);
+    block_t *block;
+    if (size_class < N_SMALL_CLASSES && align <= 16 &&
+        heap_take_blocks(heap, size_class, 1, 1, &block + 1))
+        return block;
+    return heap_get_element(heap, element_bytes(size_class_bytes(size_class)), align, NULL);
 }
 
 /* Each heap's lock is waited for: the alternative is to tell the program that there is no memory.
@@ -131,37 +133,29 @@ __attribute__((cold)) void *heaps_get_from_any(size_t bytes, size_t align) {
 /* ---- Flush ---- */
 
 /*
- * The full list is put aside and the one put aside before goes home: so what was freed last stays,
- * without walking the list, and an equal number of mallocs and frees in a row never gets here twice
- * (the two magazines of Bonwick and Adams, "Magazines and Vmem", 2001).
+ * A full list gets a larger array, up to its limit.  Then the half goes home that has been there
+ * for longest: what was freed last stays, and is warm, and so many mallocs or frees in a row find
+ * blocks or room.  A list that shrinks goes home whole.
  */
-static block_t *put_aside(thread_heap_t *heap, unsigned size_class) {
-    block_list_t *list = &heap->list[size_class];
-    block_t *home = heap->previous[size_class].head, *full = list->head;
-    list->head = NULL;
-    list->credit = heap->limit[size_class];
-    /* A fork's child may see us between two stores: it may lose blocks, but not have them twice. */
-    atomic_signal_fence(memory_order_seq_cst);
-    heap->previous[size_class].head = full;
-    heap->previous[size_class].n_blocks = heap->limit[size_class];
-    return home;
+static uint32_t flush_locked(thread_heap_t *heap, unsigned size_class) {
+    uint32_t n_home = list_n_blocks(heap, size_class);
+    if (heap_list_shrinks(heap, size_class)) {
+        heap_put_list(heap, size_class);
+        return n_home;
+    }
+    n_home = (n_home + 1) / 2;
+    heap_put_bottom(heap, size_class, n_home);
+    return n_home;
 }
 
-/* A list that shrinks goes home whole. */
-void heap_flush(thread_heap_t *heap, unsigned size_class) {
-    bool is_shrinking = heap_list_shrinks(heap, size_class);
-    int32_t n_home = heap->previous[size_class].n_blocks;
-    block_t *home = is_shrinking ? NULL : put_aside(heap, size_class);
-    if (!home && !is_shrinking)
-        return;
+void heap_make_room(thread_heap_t *heap, unsigned size_class) {
     heap_lock(heap);
+    if (heap_list_grow(heap, size_class)) {
+        heap_unlock(heap);
+        return;
+    }
     heap->counts.n_flushes++;
-    if (is_shrinking) {
-        n_home += heap->limit[size_class];
-        heap_put_lists(heap, size_class);
-    } else
-        heap_put_list(heap, home);
-    heap_note_flush(heap, size_class, n_home);
+    heap_note_flush(heap, size_class, flush_locked(heap, size_class));
     heap_purge_if_due(heap);
     heap_unlock(heap);
     large_purge(false); /* what has been free for a while; one load if there is nothing */
@@ -175,6 +169,7 @@ void heap_flush_all(thread_heap_t *heap) {
 }
 
 void heap_put_now(thread_heap_t *heap, void *pointer) {
+    block_set_mark(pointer, heap->key);
     heap_lock(heap);
     heap_put(heap, pointer);
     heap_purge_if_due(heap);
@@ -194,12 +189,11 @@ static bool take_to_list(thread_heap_t *heap, block_t *block) {
             return false;
     }
     block_list_t *list = &heap->list[size_class];
-    if (list->credit <= 0) {
-        heap->previous[size_class].n_sent_home++;
+    if (list->top >= list->last && !heap_list_grow(heap, size_class)) {
+        heap->n_sent_home[size_class]++;
         return false;
     }
-    list->credit--;
-    list_push(list, block, block_mask(block, heap->key));
+    list_push(heap, list, block);
     return true;
 }
 

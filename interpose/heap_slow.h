@@ -19,8 +19,9 @@ void *heap_get_aligned(thread_heap_t *heap, size_t bytes, size_t align);
  * goes home as all of that heap's do.  NULL if there is none. */
 void *heaps_get_from_any(size_t bytes, size_t align);
 
-/* The list has no credit left: keep the blocks freed last, take the others home. */
-void heap_flush(thread_heap_t *heap, unsigned size_class);
+/* The list is full: let it grow, or keep the blocks freed last and take the others home.  It may be
+ * full after that, if it may not hold anything. */
+void heap_make_room(thread_heap_t *heap, unsigned size_class);
 
 /* A free that bypasses the lists. */
 void heap_put_now(thread_heap_t *heap, void *pointer);

@@ -237,7 +237,7 @@ static thread_heap_t *adopt_heap(uint32_t n) {
 
 static void init_lists(thread_heap_t *heap) {
     for (unsigned c = 0; c < N_CLASSES; c++) {
-        heap->limit[c] = heap->list[c].credit = heap_list_limit_at_first(c);
+        heap->limit[c] = heap_list_limit_at_first(c);
         heap->list[c].reciprocal = c < N_SMALL_CLASSES ? run_reciprocal[c] : 0;
     }
 }

@@ -109,7 +109,7 @@ static void *allocate(size_t bytes, size_t align, bool *is_zero, void *caller) {
         errno = ENOMEM;
         return NULL;
     }
-    block->link = 0; /* what was there may be a link from an earlier life */
+    block->mark = 0; /* what was there may be its mark from an earlier life */
     observe_allocated(block, bytes, caller);
     background_start_if_wanted();
     return block;
@@ -126,7 +126,8 @@ void *heap_malloc(size_t bytes) {
 
 /* Is there a block on the calling thread's list? */
 static bool list_has_block(size_t bytes) {
-    return bytes <= MEDIUM_MAX_BYTES && self_heap->list[size_class_of(bytes)].head;
+    return bytes <= MEDIUM_MAX_BYTES &&
+           *heap_slot(self_heap, self_heap->list[size_class_of(bytes)].top);
 }
 
 void *heap_calloc(size_t n, size_t bytes) {
@@ -178,13 +179,15 @@ void *heap_memalign(size_t align, size_t bytes) {
 
 static void free_to_own_list(thread_heap_t *heap, block_t *block, unsigned size_class) {
     block_list_t *list = &heap->list[size_class];
-    if (list->credit < 0) { /* fast_push has taken it */
+    if (list->top >= list->last) {
         if (heap_return_cold(heap, size_class, block))
             return;
-        heap_flush(heap, size_class);
+        heap_make_room(heap, size_class);
     }
-    list->credit--;
-    list_push(list, block, block_mask(block, heap->key));
+    if (list->top < list->last)
+        list_push(heap, list, block);
+    else
+        heap_put_now(heap, block);
 }
 
 static void free_block(void *pointer, const object_t *object) {
@@ -244,7 +247,7 @@ static inline unsigned run_block_class(const void *pointer) {
     unsigned tile_class = region_tile_class(region_of(pointer), pointer);
     uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
     if (tile_class >= N_SMALL_CLASSES || !run_offset_is_block(offset, tile_class) ||
-        unlikely(BLOCK_CHECKS && block_link_is_plausible(block_decode(pointer, self_heap->key))))
+        unlikely(block_is_marked(pointer, self_heap->key)))
         return N_CLASSES;
     return tile_class;
 }

@@ -12,44 +12,6 @@ static object_t no_object(owner_id_t owner, const char *what) {
     return (object_t){.kind = OBJECT_NONE, .owner = owner, .what = what};
 }
 
-/* May a block of the heap `owner` lie there, and its first word be read? */
-static bool is_block_place(uintptr_t address, owner_id_t owner) {
-    const void *pointer = (const void *)address;
-    if (address % 16 != 0 || owner_of(pointer) != owner)
-        return false;
-    region_t *region = region_of(pointer);
-    unsigned tile_class = region_tile_class(region, pointer);
-    uint32_t offset = (uint32_t)(address & (TILE_BYTES - 1));
-    if (tile_class < N_SMALL_CLASSES)
-        return run_offset_is_block(offset, tile_class) &&
-               !run_is_clean_at(&region->runs[region_tile(pointer)], offset);
-    return pointer >= region_vector(region) &&
-           uoffset_is_plausible(region_mheap(region), region_uoffset(region, pointer));
-}
-
-/*
- * The first word is a link, to nothing or to a block of the same heap, whose first word is a link,
- * and so on: a list never joins blocks of two heaps.  One step is not enough to be sure.  Of what a
- * program may write into a live object, a word in 2^38 decodes to an aligned place in a heap of a
- * GiB, which a busy server would meet within days; with the steps behind it has to be the place of
- * a block that is free: one word in 2^44 if there are a million of those.
- */
-#define LINKS_TO_FOLLOW 3
-
-static bool is_on_a_list(const block_t *block, owner_id_t owner) {
-    if (!BLOCK_CHECKS)
-        return false;
-    for (int i = 0; i < LINKS_TO_FOLLOW; i++) {
-        uintptr_t next = block_decode(block, secret_key());
-        if (next == 0)
-            return true;
-        if (!block_link_is_plausible(next) || !is_block_place(next, owner))
-            return false;
-        block = (const block_t *)next;
-    }
-    return true;
-}
-
 static object_t run_block_at(const void *pointer, owner_id_t owner, unsigned size_class) {
     region_t *region = region_of(pointer);
     uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
@@ -62,7 +24,8 @@ static object_t run_block_at(const void *pointer, owner_id_t owner, unsigned siz
         return no_object(owner, "not allocated here");
     if (run_block_is_free(run_bits(run), pointer, size_class) && run_is_clean_at(run, offset))
         return no_object(owner, "never allocated, or freed long ago");
-    if (is_on_a_list(pointer, owner) || run_block_is_free(run_bits(run), pointer, size_class))
+    if (block_is_marked(pointer, secret_key()) ||
+        run_block_is_free(run_bits(run), pointer, size_class))
         return no_object(owner, "already free (double free)");
     return (object_t){OBJECT_RUN_BLOCK, owner, size_class, size_class_bytes(size_class), NULL};
 }
@@ -85,7 +48,7 @@ static object_t element_at(const void *pointer, owner_id_t owner) {
     if (!elt_agrees_with_next(h, e))
         return no_object(owner, "not the start of an object, or a boundary tag is damaged "
                                 "(overflow past its end?)");
-    if (is_on_a_list(pointer, owner))
+    if (block_is_marked(pointer, secret_key()))
         return no_object(owner, "already free (double free)");
     size_t bytes = elt_n_bytes(e);
     return (object_t){OBJECT_ELEMENT, owner, size_class_within(bytes), bytes, NULL};
@@ -153,6 +116,6 @@ void misuse(const char *function, const void *pointer, const char *what) {
         fatal_abort();
 }
 
-void block_is_damaged(const block_t *block, const char *function) {
+void report_damage(const block_t *block, const char *function) {
     misuse(function, block, "a free block was written to (write after free)");
 }

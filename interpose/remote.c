@@ -3,6 +3,7 @@
 
 #include "heap_slow.h"
 #include "heaps.h"
+#include "secret.h"
 
 /* A batch is handed over when it has this many blocks or bytes. */
 #define BATCH_MAX_BLOCKS 128u
@@ -67,6 +68,7 @@ void remote_free(thread_heap_t *self, block_t *block, owner_id_t owner, size_t n
             flush(self, batch);
         batch->owner = owner;
     }
+    block_set_mark(block, self->key);
     block_link(block, batch->head, self->key);
     if (!batch->head)
         batch->tail = block;
@@ -77,6 +79,7 @@ void remote_free(thread_heap_t *self, block_t *block, owner_id_t owner, size_t n
 }
 
 void remote_free_now(block_t *block, owner_id_t owner, size_t n_bytes) {
+    block_set_mark(block, secret_key());
     push(heap_by_id(owner), block, block, n_bytes);
 }
 

@@ -43,11 +43,10 @@ static void add_region(stats_t *stats, region_t *region) {
 static void add_lists(stats_t *stats, thread_heap_t *heap) {
     uint64_t bytes = atomic_load_explicit(&heap->inbox_bytes, memory_order_relaxed);
     uint64_t n_objects = 0;
-    for (unsigned c = 0; c < N_CLASSES; c++) {
-        int32_t n = heap->limit[c] - heap->list[c].credit;
-        n = (n > 0 && heap->list[c].head ? n : 0) + heap->previous[c].n_blocks;
-        n_objects += (uint64_t)n;
-        bytes += (uint64_t)n * size_class_bytes(c);
+    for (unsigned c = 0; c < N_LISTED_CLASSES; c++) {
+        uint64_t n = list_n_blocks(heap, c);
+        n_objects += n;
+        bytes += n * size_class_bytes(c);
     }
     for (unsigned i = 0; i < N_REMOTE_BATCHES; i++) {
         bytes += heap->remote[i].n_bytes;

@@ -32,10 +32,18 @@
 #include "region.h"
 #include "size_class.h"
 
-/* Free blocks of one size class; full and empty lists: see heap_flush and heap_refill. */
+/*
+ * Free blocks of one size class: a stack of pointers in an array of slots (heap_slots.h), so that
+ * neither malloc nor free has to wait for what the last one wrote to a block.  The array's first
+ * slot always holds NULL: the stack is empty when that is what the top slot holds.  Full and empty
+ * ones: see heap_flush and heap_refill.
+ *
+ * Slots are known by their byte offset in the heap, which is negative.  A list without an array has
+ * zeros here: offset 0 is no_block.
+ */
 typedef struct {
-    block_t *head;       /* singly linked, links encoded (block.h) */
-    int32_t credit;      /* blocks that may still be pushed: limit - length */
+    int64_t top;         /* the slot pushed last */
+    int32_t last;        /* the last slot that may be used; full if top is not less */
     uint32_t reciprocal; /* run_reciprocal of the class; 0 if it has no runs */
 } block_list_t;
 
@@ -76,6 +84,15 @@ typedef struct {
     uint64_t least_free_bytes;        /* at any look since decay.c asked */
 } heap_demand_t;
 
+/* Where the arrays of lists come from: below the heap in its first region's header. */
+#define N_SLOT_ARRAY_SIZES 8u
+typedef struct {
+    int32_t end;                          /* offset down to which arrays were made so far */
+    int32_t free[N_SLOT_ARRAY_SIZES];     /* arrays of each size that are not in use; 0 ends */
+    int32_t first[N_LISTED_CLASSES];      /* slot of each list's array; 0 if it has none */
+    uint8_t log2_bytes[N_LISTED_CLASSES]; /* of the array */
+} heap_slots_t;
+
 typedef struct {
     uint64_t n_refills, n_flushes, n_remote_batches, n_inbox_blocks;
     uint64_t n_runs_made;
@@ -84,7 +101,8 @@ typedef struct {
 
 typedef struct thread_heap {
     /* fast part */
-    uintptr_t key;      /* secret that encodes links, the same in all heaps */
+    block_t *no_block;  /* always NULL; the slot that lists without an array have */
+    uintptr_t key;      /* secret of marks and links, the same in all heaps */
     owner_id_t fast_id; /* `id`, or OWNER_NOT_SELF when every call has to go the slow way */
     owner_id_t id;
     block_list_t list[N_LISTS];
@@ -103,14 +121,11 @@ typedef struct thread_heap {
                                         cold; the owner, who alone writes it, reads it unlocked */
     uint8_t n_returns[N_SMALL_CLASSES]; /* heap_return_cold; the owner's only */
     int32_t limit[N_CLASSES];           /* of each list, in blocks; adapts */
-    struct {
-        block_t *head;
-        int32_t n_blocks;
-        int32_t n_sent_home;         /* by full lists of the class, not wanted back so far */
-    } previous[N_CLASSES];           /* a full list that was put aside; the owner's only */
-    int32_t swept_credit[N_CLASSES]; /* of each list at the last sweep */
-    uint8_t n_flushes[N_CLASSES];    /* since the list was last refilled */
-    uint64_t grown_bytes;            /* by which the mheaps grew since then */
+    int32_t n_sent_home[N_CLASSES];     /* by full lists, not wanted back so far */
+    uint16_t n_swept[N_CLASSES];        /* blocks on each list at the last sweep */
+    uint8_t n_flushes[N_CLASSES];       /* since the list was last refilled */
+    heap_slots_t slots;                 /* heap_slots.h; the owner's only */
+    uint64_t grown_bytes;               /* by which the mheaps grew since the last sweep */
     heap_counts_t counts;
     struct {
         uint64_t activity, dirty_bytes; /* at the last look */
@@ -127,23 +142,35 @@ typedef struct thread_heap {
 } thread_heap_t;
 
 /* Reports that a free block was written to; returns only with the option abort off. */
-__attribute__((cold)) void block_is_damaged(const block_t *block, const char *function);
+__attribute__((cold)) void report_damage(const block_t *block, const char *function);
 
-/* The block behind a free one.  If the link was written to it says so, and then (object.c) aborts
- * or gives the rest of the list up.  `function` is for the message. */
+static inline block_t **heap_slot(const thread_heap_t *heap, int64_t offset) {
+    return (block_t **)((uintptr_t)heap + (uintptr_t)offset);
+}
+
+/* For classes that are listed. */
+static inline uint32_t list_n_blocks(const thread_heap_t *heap, unsigned size_class) {
+    int64_t n_bytes = heap->list[size_class].top - heap->slots.first[size_class];
+    return (uint32_t)n_bytes / (uint32_t)sizeof(block_t *);
+}
+
+/* The block behind one in an inbox.  If the link was written to it says so, and then (object.c)
+ * aborts or gives the rest of the chain up.  `function` is for the message. */
 static inline block_t *block_next(const block_t *block, uintptr_t key, const char *function) {
     uintptr_t next = block_decode(block, key);
     if (__builtin_expect(!block_link_is_plausible(next), 0))
-        return block_is_damaged(block, function), NULL;
+        return report_damage(block, function), NULL;
     return (block_t *)next;
 }
 
-/* Put a block in front.  `mask` is its block_mask. */
-static inline void list_push(block_list_t *list, block_t *block, uintptr_t mask) {
-    block->link = block_encode_with(mask, list->head);
-    /* A fork's child may see us between any two stores: the link comes first. */
+/* On a list that is not full. */
+static inline void list_push(thread_heap_t *heap, block_list_t *list, block_t *block) {
+    int64_t top = list->top + (int64_t)sizeof(block_t *);
+    block_set_mark(block, heap->key);
+    *heap_slot(heap, top) = block;
+    /* A fork's child may see us between any two stores: the slot comes first. */
     atomic_signal_fence(memory_order_seq_cst);
-    list->head = block;
+    list->top = top;
 }
 
 /* Elements of a hot class are not kept in its list when freed: they are slower to free than blocks

@@ -2,16 +2,17 @@
 /*
  * region.h - the 64 MiB of address space that holds one mheap of a thread heap.
  *
- *      0            1 KiB        36 KiB                                  576 KiB      64 MiB
- *      +------------+------------+---------------+----+-------------+---------+-------------+
- *      | tile_class | runs[1024] | bitmaps[1015] |    | thread_heap | mheap_t | vector      |
- *      +------------+------------+---------------+----+-------------+---------+-------------+
- *       ^ address & ~(64 MiB - 1)                       (the first region of a heap only)
+ *      0            1 KiB        36 KiB                                     1088 KiB     64 MiB
+ *      +------------+------------+---------------+-------+-------------+---------+-------------+
+ *      | tile_class | runs[1024] | bitmaps[1007] | slots | thread_heap | mheap_t | vector      |
+ *      +------------+------------+---------------+-------+-------------+---------+-------------+
+ *       ^ address & ~(64 MiB - 1)                 (the first region of a heap only)
  *
  * A tile is 64 KiB of address space.  tile_class says what lies in it: elements of the mheap, or a
  * run of blocks of one size class (run.h).  Only the pages of the header that are used are
  * resident: the run descriptors of the first tiles share a page with tile_class, the bitmaps of
- * eight tiles share one, thread heap and mheap_t take two.
+ * eight tiles share one, thread heap and mheap_t take two.  The slots are the arrays of the thread
+ * heap's lists (heap_slots.h), the first of them on the thread heap's own page.
  *
  * tile_class, runs[] and bitmaps[] are written under the owning heap's lock.  Any thread may read
  * the tile_class of a tile in which it holds a live object: it cannot change before that is freed.
@@ -24,13 +25,16 @@
 #include "mheap_layout.h"
 #include "run.h"
 
-#define REGION_LOG2_BYTES   26u
-#define REGION_BYTES        ((size_t)1 << REGION_LOG2_BYTES)
-#define REGION_HEADER_BYTES ((size_t)576 << 10)
-#define N_REGION_TILES      (REGION_BYTES >> TILE_LOG2_BYTES)
-#define N_HEADER_TILES      (REGION_HEADER_BYTES >> TILE_LOG2_BYTES) /* no runs lie there */
+#define REGION_LOG2_BYTES    26u
+#define REGION_BYTES         ((size_t)1 << REGION_LOG2_BYTES)
+#define REGION_HEADER_BYTES  ((size_t)1088 << 10)
+#define N_REGION_TILES       (REGION_BYTES >> TILE_LOG2_BYTES)
+#define N_HEADER_TILES       (REGION_HEADER_BYTES >> TILE_LOG2_BYTES) /* no runs lie there */
 
-#define TILE_ELEMENTS       N_CLASSES /* else the size class of the tile's run */
+#define HEAP_SLOTS_BYTES     ((size_t)512 << 10)
+#define HEAP_SLOTS_MAX_ARRAY ((size_t)16 << 10) /* of one list */
+
+#define TILE_ELEMENTS        N_CLASSES /* else the size class of the tile's run */
 
 typedef struct region {
     uint8_t tile_class[N_REGION_TILES];
@@ -43,9 +47,9 @@ typedef struct region {
     _Alignas(4096) uint64_t bitmaps[N_REGION_TILES - N_HEADER_TILES][RUN_BITMAP_WORDS];
 } region_t;
 
-_Static_assert(sizeof(region_t) + 16384 + sizeof(mheap_t) < REGION_HEADER_BYTES &&
+_Static_assert(sizeof(region_t) + HEAP_SLOTS_BYTES + 16384 < REGION_HEADER_BYTES &&
                    REGION_HEADER_BYTES % TILE_BYTES == 0,
-               "the header also holds the thread heap and the mheap's header");
+               "the header also holds the thread heap, its slots and the mheap's header");
 
 static inline region_t *region_of(const void *pointer) {
     return (region_t *)((uintptr_t)pointer & ~(uintptr_t)(REGION_BYTES - 1));

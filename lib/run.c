@@ -108,42 +108,63 @@ void run_init(run_t *run, uint64_t *bits, unsigned size_class) {
         __atomic_store_n(&bits[word], word_mask(set, word), __ATOMIC_RELAXED);
 }
 
-/* Up to n_blocks of the word's blocks. */
-static void take_from_word(uint64_t *word, uint64_t mask, char *first, size_t bytes,
-                           uint32_t n_blocks, run_chain_t *chain) {
+/* Up to n_blocks of the word's blocks, stored downwards from `end`.  Returns how many. */
+static uint32_t take_from_word(uint64_t *word, uint64_t mask, char *first, size_t bytes,
+                               uint32_t n_blocks, block_t **end) {
     uint64_t rest = *word & mask, left = *word;
-    while (rest && chain->n_blocks < n_blocks) {
+    uint32_t n = 0;
+    for (; rest && n < n_blocks; n++) {
         unsigned i = (unsigned)__builtin_ctzll(rest);
-        run_chain_append(chain, (block_t *)(first + i * bytes));
+        *--end = (block_t *)(first + i * bytes);
         left ^= rest & -rest;
         rest &= rest - 1;
     }
     __atomic_store_n(word, left, __ATOMIC_RELAXED);
+    return n;
 }
 
-void run_take(run_t *run, uint64_t *bits, void *start, uint32_t n_blocks, run_chain_t *chain) {
+uint32_t run_take(run_t *run, uint64_t *bits, void *start, uint32_t n_blocks, block_t **end) {
     size_t bytes = size_class_bytes(run->size_class);
-    uint32_t n_before = chain->n_blocks;
-    FOREACH_STRETCH(run, page, end) {
-        blocks_t blocks = blocks_within(run, page, end);
+    uint32_t n = 0;
+    FOREACH_STRETCH(run, page, page_end) {
+        blocks_t blocks = blocks_within(run, page, page_end);
         for (uint32_t word = blocks.from / 64;
-             word * 64 < blocks.to && blocks.from < blocks.to && chain->n_blocks < n_blocks; word++)
-            take_from_word(&bits[word], word_mask(blocks, word), (char *)start + word * 64 * bytes,
-                           bytes, n_blocks, chain);
+             word * 64 < blocks.to && blocks.from < blocks.to && n < n_blocks; word++)
+            n += take_from_word(&bits[word], word_mask(blocks, word),
+                                (char *)start + word * 64 * bytes, bytes, n_blocks - n, end - n);
     }
-    uint32_t n_taken = chain->n_blocks - n_before;
-    run->n_free = (uint16_t)(run->n_free - n_taken);
-    run->n_ready = (uint16_t)(run->n_ready - n_taken);
+    run->n_free = (uint16_t)(run->n_free - n);
+    run->n_ready = (uint16_t)(run->n_ready - n);
+    return n;
 }
 
-static inline uint16_t highest_page(uint32_t pages) {
-    return (uint16_t)(1u << (31 - __builtin_clz(pages)));
+static inline unsigned highest_page(uint32_t pages) {
+    return 31u - (unsigned)__builtin_clz(pages);
 }
 
-void run_open_pages(run_t *run, const uint64_t *bits, unsigned n_pages) {
+/* Blocks that begin on the page. */
+static blocks_t blocks_beginning_on(const run_t *run, unsigned page) {
+    uint32_t bytes = (uint32_t)size_class_bytes(run->size_class);
+    uint32_t from = page * (uint32_t)RUN_PAGE_BYTES, to = from + (uint32_t)RUN_PAGE_BYTES;
+    return (blocks_t){
+        blocks_before(from + bytes - 1, run->size_class),
+        at_most(blocks_before(to + bytes - 1, run->size_class), run_capacity[run->size_class])};
+}
+
+/* All blocks that touch a clean page are free. */
+static void open_page(run_t *run, char *start, unsigned page, uintptr_t key) {
+    size_t bytes = size_class_bytes(run->size_class);
+    blocks_t blocks = blocks_beginning_on(run, page);
+    run->clean_pages &= (uint16_t) ~(1u << page);
+    for (uint32_t i = blocks.from; i < blocks.to; i++)
+        block_set_mark((block_t *)(start + i * bytes), key);
+}
+
+void run_open_pages(run_t *run, const uint64_t *bits, void *start, unsigned n_pages,
+                    uintptr_t key) {
     do {
         for (; n_pages && run->clean_pages; n_pages--)
-            run->clean_pages ^= highest_page(run->clean_pages);
+            open_page(run, start, highest_page(run->clean_pages), key);
         run->n_ready = (uint16_t)count_ready(run, bits);
         n_pages = 1;
     } while (!run->n_ready && run->clean_pages);
@@ -170,4 +191,18 @@ bool run_is_sound(const run_t *run, const uint64_t *bits) {
     uint32_t last = capacity / 64;
     return count_free(bits, all) == run->n_free && count_ready(run, bits) == run->n_ready &&
            (bits[last] & ~word_mask(all, last)) == (word_mask(set, last) & ~word_mask(all, last));
+}
+
+const block_t *run_damaged_block(const run_t *run, const uint64_t *bits, const void *start,
+                                 uintptr_t key) {
+    size_t bytes = size_class_bytes(run->size_class);
+    FOREACH_STRETCH(run, page, end) {
+        blocks_t blocks = blocks_within(run, page, end);
+        for (uint32_t i = blocks.from; i < blocks.to; i++) {
+            const block_t *block = (const block_t *)((const char *)start + i * bytes);
+            if ((bits[i / 64] >> i % 64 & 1) && block_is_damaged(block, key))
+                return block;
+        }
+    }
+    return NULL;
 }

@@ -12,7 +12,7 @@
  * given back: it becomes *clean*, as are those that were never used, and its blocks are not handed
  * out before the page is *opened*, since a touched page is a resident page.
  *
- * A free block is *ready* if it lies on no clean page.
+ * A free block is *ready* if it lies on no clean page.  Then it has its mark (block.h).
  *
  *      live or in some thread's lists = capacity - n_free           (this equation always holds)
  *
@@ -101,8 +101,8 @@ static inline size_t run_ready_bytes(const run_t *run) {
     return run->n_ready * size_class_bytes(run->size_class);
 }
 
-/* Take `block` back, size_class is the run's.  False if it is there already.  (Relaxed stores:
- * run_block_is_free.) */
+/* Take `block` back, which is marked, size_class is the run's.  False if it is there already.
+ * (Relaxed stores: run_block_is_free.) */
 static inline bool run_put(run_t *run, uint64_t *bits, const void *block, unsigned size_class) {
     uint32_t index = run_index(block, size_class);
     uint64_t *word = &bits[index / 64], bit = (uint64_t)1 << index % 64;
@@ -128,29 +128,13 @@ static inline bool run_is_clean_at(const run_t *run, uint32_t offset) {
 /* All blocks free, all pages clean. */
 void run_init(run_t *run, uint64_t *bits, unsigned size_class);
 
-/* A list of blocks that grows at its end. */
-typedef struct {
-    block_t *head, *last;
-    uint32_t n_blocks;
-    uintptr_t key;
-} run_chain_t;
-
-static inline void run_chain_append(run_chain_t *chain, block_t *block) {
-    if (chain->last)
-        block_link(chain->last, block, chain->key);
-    else
-        chain->head = block;
-    chain->last = block;
-    chain->n_blocks++;
-}
-
-/* Append ready blocks of the run that begins at `start`, lowest address first, until the chain has
- * n_blocks.  Its end is not linked to anything yet. */
-void run_take(run_t *run, uint64_t *bits, void *start, uint32_t n_blocks, run_chain_t *chain);
+/* Take at most n_blocks ready blocks of the run that begins at `start`: the one with the lowest
+ * address is stored at end[-1], the next at end[-2], and so on.  Returns how many. */
+uint32_t run_take(run_t *run, uint64_t *bits, void *start, uint32_t n_blocks, block_t **end);
 
 /* Open clean pages, the highest first, since the next element's tag lies on the last: at least so
- * many, if there are, and as many as it takes to have a ready block. */
-void run_open_pages(run_t *run, const uint64_t *bits, unsigned n_pages);
+ * many, if there are, and as many as it takes to have a ready block.  Their blocks get marks. */
+void run_open_pages(run_t *run, const uint64_t *bits, void *start, unsigned n_pages, uintptr_t key);
 
 /* The pages that are not clean and hold no byte of a block that is not free. */
 uint32_t run_holes(const run_t *run, const uint64_t *bits);
@@ -160,5 +144,9 @@ void run_set_clean(run_t *run, const uint64_t *bits, uint32_t pages);
 
 /* The invariants that concern the run alone (H3, H4 in check.h). */
 __attribute__((cold)) bool run_is_sound(const run_t *run, const uint64_t *bits);
+
+/* A ready block of the run without its mark; NULL if there is none. */
+const block_t *run_damaged_block(const run_t *run, const uint64_t *bits, const void *start,
+                                 uintptr_t key);
 
 #endif /* MHEAP_RUN_H */

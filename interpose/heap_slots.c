@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+#include "heap_slots.h"
+
+#include <string.h>
+
+#include "region.h"
+#include "vm.h"
+
+#define SLOT_BYTES     ((int32_t)sizeof(block_t *))
+#define MIN_LOG2_BYTES 7u
+#define MAX_LOG2_BYTES (MIN_LOG2_BYTES + N_SLOT_ARRAY_SIZES - 1)
+
+/* More than this stays only while it is in use. */
+#define KEPT_BYTES     8192
+
+_Static_assert((size_t)1 << MAX_LOG2_BYTES == HEAP_SLOTS_MAX_ARRAY, "");
+
+/* ---- Arrays ---- */
+
+/* Its offset; 0: no room.  An array that is not in use holds the next one's offset in its first
+ * slot. */
+static int32_t get_array(thread_heap_t *heap, unsigned log2_bytes) {
+    int32_t *free = &heap->slots.free[log2_bytes - MIN_LOG2_BYTES], array = *free;
+    if (array) {
+        *free = (int32_t)(intptr_t)*heap_slot(heap, array);
+    } else {
+        array = heap->slots.end - ((int32_t)1 << log2_bytes);
+        if (array < -(int32_t)HEAP_SLOTS_BYTES)
+            return 0;
+        heap->slots.end = array;
+    }
+    *heap_slot(heap, array) = NULL;
+    return array;
+}
+
+static void put_array(thread_heap_t *heap, int32_t array, unsigned log2_bytes) {
+    int32_t *free = &heap->slots.free[log2_bytes - MIN_LOG2_BYTES];
+    *heap_slot(heap, array) = (block_t *)(intptr_t)*free;
+    *free = array;
+}
+
+void heap_slots_reset(thread_heap_t *heap) {
+    int32_t end = heap->slots.end;
+    heap->slots = (heap_slots_t){.end = 0}; /* the lists have no arrays by now */
+    if (end < -KEPT_BYTES) {
+        uintptr_t from = vm_round_up((uintptr_t)heap_slot(heap, end));
+        uintptr_t to = (uintptr_t)heap_slot(heap, -KEPT_BYTES) & ~(uintptr_t)(vm_page_bytes() - 1);
+        if (from < to)
+            vm_purge((void *)from, to - from);
+    }
+}
+
+/* ---- Lists ---- */
+
+static uint32_t capacity(const thread_heap_t *heap, unsigned size_class) {
+    unsigned log2_bytes = heap->slots.log2_bytes[size_class];
+    return log2_bytes ? ((uint32_t)1 << log2_bytes) / SLOT_BYTES - 1 : 0;
+}
+
+void heap_list_set_limit(thread_heap_t *heap, unsigned size_class, int32_t limit) {
+    int32_t n_slots = (int32_t)capacity(heap, size_class);
+    heap->limit[size_class] = limit;
+    heap->list[size_class].last =
+        heap->slots.first[size_class] + (limit < n_slots ? limit : n_slots) * SLOT_BYTES;
+}
+
+/* Move the list to an array of this size.  False: there is no room. */
+static bool change_array(thread_heap_t *heap, unsigned size_class, unsigned log2_bytes) {
+    int32_t array = get_array(heap, log2_bytes);
+    if (!array)
+        return false;
+    int32_t old = heap->slots.first[size_class];
+    uint32_t n_blocks = list_n_blocks(heap, size_class);
+    if (old) {
+        memcpy(heap_slot(heap, array) + 1, heap_slot(heap, old) + 1, n_blocks * sizeof(block_t *));
+        put_array(heap, old, heap->slots.log2_bytes[size_class]);
+    }
+    heap->slots.first[size_class] = array;
+    heap->list[size_class].top = array + (int64_t)n_blocks * SLOT_BYTES;
+    heap->slots.log2_bytes[size_class] = (uint8_t)log2_bytes;
+    heap_list_set_limit(heap, size_class, heap->limit[size_class]);
+    return true;
+}
+
+bool heap_list_grow(thread_heap_t *heap, unsigned size_class) {
+    unsigned log2_bytes = heap->slots.log2_bytes[size_class];
+    if (heap->limit[size_class] <= (int32_t)capacity(heap, size_class) ||
+        log2_bytes == MAX_LOG2_BYTES)
+        return false;
+    return change_array(heap, size_class, log2_bytes ? log2_bytes + 1 : MIN_LOG2_BYTES);
+}
+
+uint32_t heap_list_reserve(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks) {
+    if (capacity(heap, size_class) < n_blocks)
+        heap_list_grow(heap, size_class);
+    uint32_t n_slots = capacity(heap, size_class);
+    return n_blocks < n_slots ? n_blocks : n_slots;
+}
+
+void heap_list_release(thread_heap_t *heap, unsigned size_class) {
+    int32_t array = heap->slots.first[size_class];
+    if (!array)
+        return;
+    heap->list[size_class].top = heap->list[size_class].last = 0;
+    heap->slots.first[size_class] = 0;
+    put_array(heap, array, heap->slots.log2_bytes[size_class]);
+    heap->slots.log2_bytes[size_class] = 0;
+}
