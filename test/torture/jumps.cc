@@ -82,9 +82,19 @@ class Hail {
     timer_t timer_;
 };
 
-// The frames between here and the jump are gone; what they owned is not.
+void set_signals(int how) {
+    sigset_t usr1;
+    sigemptyset(&usr1);
+    sigaddset(&usr1, SIGUSR1);
+    pthread_sigmask(how, &usr1, nullptr);
+}
+
+// The frames between here and the jump are gone; what they owned is not.  The jump leaves the
+// signal blocked, as it is in the handler: let in before the handler's stack is left, signals that
+// come faster than handlers end (on a busy machine) would fill it.
 void work_and_jump(Slots &slots, Xorshift &random, size_t n_signals) {
-    sigsetjmp(target.back, 1);
+    sigsetjmp(target.back, 0);
+    set_signals(SIG_UNBLOCK);
     target.is_in_malloc = 1;
     check_and_free(target.held);
     target.held = nullptr;
