@@ -35,14 +35,19 @@ static void note_change(heap_mheap_t *entry) {
     heap_note_resident(entry);
 }
 
-static void *get_from_free_lists(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero) {
+/* n: a row of so many; NULL: one. */
+static mheap_uoffset_t search(mheap_t *h, size_t bytes, size_t align, uint32_t *n, bool *is_zero) {
+    return n ? mheap_get_row(h, bytes, n) : mheap_get_search_free_list(h, bytes, align, 0, is_zero);
+}
+
+static void *get_from_free_lists(thread_heap_t *heap, size_t bytes, size_t align, uint32_t *n,
+                                 bool *is_zero) {
     uint32_t bin = bin_of(mheap_words(bytes));
     for (uint32_t i = 0; i < heap->n_mheaps; i++) {
         heap_mheap_t *entry = &heap->mheaps[i];
         if (entry->largest_bin == BIN_NONE || entry->largest_bin < bin)
             continue;
-        mheap_uoffset_t uoffset =
-            mheap_get_search_free_list(region_mheap(entry->region), bytes, align, 0, is_zero);
+        mheap_uoffset_t uoffset = search(region_mheap(entry->region), bytes, align, n, is_zero);
         if (uoffset != MHEAP_GROUNDED) {
             note_change(entry);
             return element_address(entry, uoffset);
@@ -69,12 +74,39 @@ static void *get_from_end(thread_heap_t *heap, heap_mheap_t *entry, size_t bytes
 }
 
 static void *get_anywhere(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero) {
-    void *pointer = get_from_free_lists(heap, bytes, align, is_zero);
+    void *pointer = get_from_free_lists(heap, bytes, align, NULL, is_zero);
     for (uint32_t i = 0; !pointer && i < heap->n_mheaps; i++)
         pointer = get_from_end(heap, &heap->mheaps[i], bytes, align, is_zero);
     if (!pointer && heap_add_region(heap, bytes + align))
         pointer = get_from_end(heap, &heap->mheaps[heap->n_mheaps - 1], bytes, align, is_zero);
     return pointer;
+}
+
+static void *get_row_from_end(thread_heap_t *heap, size_t bytes, uint32_t n) {
+    size_t row_bytes = n * (bytes + MHEAP_TAG_BYTES) - MHEAP_TAG_BYTES;
+    void *first = NULL;
+    for (uint32_t i = 0; !first && i < heap->n_mheaps; i++)
+        first = get_from_end(heap, &heap->mheaps[i], row_bytes, MHEAP_WORD_BYTES, NULL);
+    if (first) {
+        region_t *region = region_of(first);
+        mheap_cut_row(region_mheap(region), region_uoffset(region, first), bytes, n);
+    }
+    return first;
+}
+
+/* Not near a hard limit: each element is asked for by itself then. */
+void *heap_get_row(thread_heap_t *heap, size_t bytes, uint32_t *n, bool *is_zero) {
+    if (*n > 1 && !limits_are_on) {
+        uint32_t n_wanted = *n;
+        *is_zero = false;
+        void *first = get_from_free_lists(heap, bytes, MHEAP_WORD_BYTES, n, NULL);
+        if (!first)
+            first = get_row_from_end(heap, bytes, *n = n_wanted);
+        if (first)
+            return first;
+    }
+    *n = 1;
+    return heap_get_element(heap, bytes, 16, is_zero);
 }
 
 static uint64_t accounted_bytes(const thread_heap_t *heap) {

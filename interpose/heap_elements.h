@@ -18,6 +18,11 @@ static inline size_t element_bytes(size_t bytes) {
  * be NULL): all of it is known to be zero. */
 void *heap_get_element(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero);
 
+/* Elements of `bytes` side by side, each with a tag after the one before: up to *n, if what a
+ * single one would be taken from has room for them, at least one.  The first, and *n how many; or
+ * NULL. */
+void *heap_get_row(thread_heap_t *heap, size_t bytes, uint32_t *n, bool *is_zero);
+
 /* Free an element of this heap.  False (only with the option abort off): it or its neighbourhood is
  * damaged, it stays. */
 bool heap_put_element(thread_heap_t *heap, void *pointer);

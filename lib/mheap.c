@@ -194,6 +194,32 @@ mheap_uoffset_t mheap_get_search_free_list(mheap_t *h, size_t n_bytes, size_t al
     return e ? take(h, e, 0, n_words) : MHEAP_GROUNDED;
 }
 
+void mheap_cut_row(mheap_t *h, mheap_uoffset_t uoffset, size_t n_bytes, uint32_t n) {
+    mheap_elt_t *e = elt_at(h, uoffset);
+    uint64_t n_words = mheap_words(n_bytes);
+    for (; n > 1; n--) {
+        uint64_t rest = e->n_user_data - n_words - 1;
+        elt_set(e, n_words, false);
+        e = elt_next(e);
+        elt_set(e, rest, false);
+        h->n_elts++;
+    }
+}
+
+mheap_uoffset_t mheap_get_row(mheap_t *h, size_t n_bytes, uint32_t *n) {
+    uint64_t n_words = mheap_words(n_bytes);
+    h->stats.n_searches++;
+    mheap_elt_t *e = find_natural(h, n_words);
+    if (!e)
+        return MHEAP_GROUNDED;
+    uint64_t n_fit = ((uint64_t)e->n_user_data + 1) / (n_words + 1);
+    if (*n > n_fit)
+        *n = (uint32_t)n_fit;
+    mheap_uoffset_t uoffset = take(h, e, 0, *n * (n_words + 1) - 1);
+    mheap_cut_row(h, uoffset, n_bytes, *n);
+    return uoffset;
+}
+
 mheap_uoffset_t mheap_get_extend(mheap_t *h, size_t n_bytes, size_t align, size_t align_offset,
                                  bool *is_zero) {
     if (n_bytes > h->max_len || align > h->max_len)

@@ -37,6 +37,15 @@ mheap_uoffset_t mheap_get_search_free_list(mheap_t *h, size_t n_bytes, size_t al
 mheap_uoffset_t mheap_get_extend(mheap_t *h, size_t n_bytes, size_t align, size_t align_offset,
                                  bool *is_zero);
 
+/*
+ * Objects side by side, each of n_bytes and a tag after the one before: up to *n of the free
+ * element that a single one would be taken from.  The first one's uoffset, and *n how many, or
+ * MHEAP_GROUNDED.  The last one may be longer by a word.  And make such a row of one object that is
+ * long enough for it.
+ */
+mheap_uoffset_t mheap_get_row(mheap_t *h, size_t n_bytes, uint32_t *n);
+void mheap_cut_row(mheap_t *h, mheap_uoffset_t uoffset, size_t n_bytes, uint32_t n);
+
 /* Free an object: coalesce it with free neighbours, or shrink the vector.  Never purges. */
 void mheap_put_elt(mheap_t *h, mheap_uoffset_t uoffset);
 
