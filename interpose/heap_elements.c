@@ -94,9 +94,9 @@ static void *get_row_from_end(thread_heap_t *heap, size_t bytes, uint32_t n) {
     return first;
 }
 
-/* Not near a hard limit: each element is asked for by itself then. */
+/* With a hard limit each element is asked for by itself. */
 void *heap_get_row(thread_heap_t *heap, size_t bytes, uint32_t *n, bool *is_zero) {
-    if (*n > 1 && !limits_are_on) {
+    if (*n > 1 && !options.limit_hard) {
         uint32_t n_wanted = *n;
         *is_zero = false;
         void *first = get_from_free_lists(heap, bytes, MHEAP_WORD_BYTES, n, NULL);

@@ -22,6 +22,10 @@
 #define OPEN_MORE_PAGES     4u
 #define OPEN_MORE_FROM_RUNS 32u
 
+/* Elements that a refill takes at once: this part of the list's limit, and at most so many. */
+#define ROW_PART_OF_LIMIT   8u
+#define ROW_MAX_ELEMENTS    8u
+
 static unsigned n_pages_to_open(const thread_heap_t *heap, unsigned size_class, uint32_t n_blocks) {
     size_t n_pages = n_blocks * size_class_bytes(size_class) / RUN_PAGE_BYTES;
     if (heap->counts.n_runs_made < OPEN_MORE_FROM_RUNS || n_pages == 0)
@@ -49,6 +53,23 @@ static void *get_cold(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
     return heap_get_element(heap, element_bytes(size_class_bytes(size_class)), 16, is_zero);
 }
 
+/* An element and, side by side with it, some for the list, which is empty.  As its limit says how
+ * much of the class comes and goes, one that is hardly used gets no more than it asked for. */
+static void *refill_medium(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
+    uint32_t n = (uint32_t)heap->limit[size_class] / ROW_PART_OF_LIMIT;
+    if (size_class >= N_LISTED_CLASSES || n < 2)
+        return get_cold(heap, size_class, is_zero);
+    if (n > ROW_MAX_ELEMENTS)
+        n = ROW_MAX_ELEMENTS;
+    n = 1 + heap_list_reserve(heap, size_class, n - 1);
+    size_t bytes = element_bytes(size_class_bytes(size_class));
+    char *first = heap_get_row(heap, bytes, &n, is_zero);
+    for (uint32_t i = first ? n - 1 : 0; i > 0; i--)
+        list_push(heap, &heap->list[size_class],
+                  (block_t *)(first + i * (bytes + MHEAP_TAG_BYTES)));
+    return first;
+}
+
 /* NULL if the list is empty. */
 static block_t *pop(thread_heap_t *heap, unsigned size_class) {
     block_list_t *list = &heap->list[size_class];
@@ -72,7 +93,7 @@ static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_ze
     if (block)
         return block;
     if (size_class >= N_SMALL_CLASSES)
-        return get_cold(heap, size_class, is_zero);
+        return refill_medium(heap, size_class, is_zero);
     if (heap->n_cold[size_class] < N_COLD_OBJECTS) {
         heap->n_cold[size_class]++;
         heap_limit_to_cold(heap, size_class);
