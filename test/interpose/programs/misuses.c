@@ -361,10 +361,10 @@ static void usable_size_inside(size_t bytes) {
 }
 
 /* What would be an object if more of them had been allocated: at the start of the 64 KiB that the
- * newest of a few hundred lies in, which are used from their end. */
+ * newest of a few hundred lies in, which are used from their end; it lies in their second half. */
 static void *before_the_newest(size_t bytes) {
     uintptr_t newest = 0;
-    for (int i = 0; i < 270; i++)
+    for (int i = 0; i < 240 || (newest & 0xffff) < 0x8000; i++)
         newest = (uintptr_t)malloc(bytes);
     return hidden_at(newest & ~(uintptr_t)0xffff);
 }
