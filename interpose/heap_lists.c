@@ -56,7 +56,7 @@ void heap_put_bottom(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks
     int64_t first = heap->slots.first[size_class];
     block_t **blocks = heap_slot(heap, first) + 1;
     uint32_t n_kept = list_n_blocks(heap, size_class) - n_blocks;
-    heap_put_blocks(heap, blocks, n_blocks);
+    heap_put_blocks(heap, size_class, blocks, n_blocks);
     memmove(blocks, blocks + n_blocks, n_kept * sizeof *blocks);
     heap->list[size_class].top = first + (int64_t)(n_kept * sizeof *blocks);
 }

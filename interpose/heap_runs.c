@@ -188,36 +188,48 @@ static __attribute__((noinline)) void note_put(thread_heap_t *heap, run_t *run, 
         release_run(heap, run_start(block));
 }
 
-/* Inline, since whole lists go through it.  False: not taken, and reported. */
+/* Inline, since whole lists go through it.  False: not taken, and reported.  What the heap counts
+ * is left to the caller. */
 static inline bool put_block(thread_heap_t *heap, region_t *region, unsigned tile,
                              unsigned size_class, block_t *block) {
     run_t *run = &region->runs[tile];
     if (__builtin_expect(!run_put(run, run_bits_of(region, tile, size_class), block, size_class),
                          0))
         return refuse_block(run, block), false;
-    heap->n_puts++;
-    heap->ready_bytes += size_class_bytes(size_class);
     region->got_blocks[tile / 64] |= (uint64_t)1 << tile % 64;
     if (run->state != RUN_READY || run->n_free == run_capacity[size_class])
         note_put(heap, run, block);
     return true;
 }
 
-static inline bool put(thread_heap_t *heap, block_t *block) {
-    region_t *region = region_of(block);
-    unsigned tile = region_tile(block), tile_class = region->tile_class[tile];
-    if (tile_class == TILE_ELEMENTS)
-        return heap_put_element(heap, block);
-    return put_block(heap, region, tile, tile_class, block);
+static inline void count_puts(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks) {
+    heap->n_puts += n_blocks;
+    heap->ready_bytes += n_blocks * size_class_bytes(size_class);
 }
 
 void heap_put(thread_heap_t *heap, void *pointer) {
-    put(heap, pointer);
+    region_t *region = region_of(pointer);
+    unsigned tile = region_tile(pointer), tile_class = region->tile_class[tile];
+    if (tile_class == TILE_ELEMENTS)
+        heap_put_element(heap, pointer);
+    else if (put_block(heap, region, tile, tile_class, pointer))
+        count_puts(heap, tile_class, 1);
 }
 
-void heap_put_blocks(thread_heap_t *heap, block_t *const *blocks, uint32_t n_blocks) {
-    while (n_blocks-- > 0) /* in this order neighbours merge before they merge with what is clean */
-        put(heap, blocks[n_blocks]);
+void heap_put_blocks(thread_heap_t *heap, unsigned size_class, block_t *const *blocks,
+                     uint32_t n_blocks) {
+    uint32_t n_put = 0;
+    while (n_blocks-- >
+           0) { /* neighbours merge in this order before they merge with what is clean */
+        block_t *block = blocks[n_blocks];
+        region_t *region = region_of(block);
+        unsigned tile = region_tile(block);
+        if (region->tile_class[tile] == size_class)
+            n_put += put_block(heap, region, tile, size_class, block);
+        else
+            heap_put_element(heap, block);
+    }
+    count_puts(heap, size_class, n_put);
 }
 
 /* ---- Holes ---- */

@@ -19,8 +19,9 @@ uint32_t heap_take_blocks(thread_heap_t *heap, unsigned size_class, uint32_t n_b
  * which was checked.  A run is given up when it gets empty and is not needed. */
 void heap_put(thread_heap_t *heap, void *pointer);
 
-/* The same for many.  None of them is touched. */
-void heap_put_blocks(thread_heap_t *heap, block_t *const *blocks, uint32_t n_blocks);
+/* The same for many of one class.  None of them is touched. */
+void heap_put_blocks(thread_heap_t *heap, unsigned size_class, block_t *const *blocks,
+                     uint32_t n_blocks);
 
 /* Give pages back, when enough of what is free is ready and dirty and the budget allows it. */
 void heap_purge_if_due(thread_heap_t *heap);
