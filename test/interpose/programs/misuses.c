@@ -597,7 +597,7 @@ static const row_t rows[] = {
     {"twice-across-fork", before_and_after_fork, SMALL, STOPS,
      "freed before fork and in the child"},
     {"twice-overwritten", overwritten_between, SMALL, LATER,
-     "freed, written to, freed again: seen when the link is next used"},
+     "freed, written to, freed again: seen when it is next handed out"},
     {"twice-after-reuse", after_reuse, SMALL, LATER,
      "freed again when its place is another's: that one's free is then the second"},
     {"stale-realloc", stale_after_realloc, SMALL, STOPS, "free of the pointer before realloc"},
