@@ -24,7 +24,8 @@ uint64_t heap_resident_bytes(const thread_heap_t *heap) {
 }
 
 void heap_note_resident(heap_mheap_t *entry) {
-    limits_account(&entry->accounted_bytes, resident_bytes(entry));
+    limits_account(&entry->accounted_bytes,
+                   resident_bytes(entry) + entry->region->n_header_pages * RUN_PAGE_BYTES);
 }
 
 /* What the short scan over the mheaps looks at, after any change to one of them. */

@@ -68,7 +68,10 @@ static bool make_run(thread_heap_t *heap, unsigned size_class) {
     region_t *region = region_of(start);
     run_t *run = &region->runs[region_tile(start)];
     run->size_class = (uint8_t)size_class; /* says where the bitmap is */
-    run_init(run, run_bits(run), size_class);
+    uint64_t *bits = run_bits(run);
+    region_use_header(region, run, run + 1);
+    region_use_header(region, bits, bits + run_capacity[size_class] / 64 + 1);
+    run_init(run, bits, size_class);
     count(heap, run);
     region_set_tile_class(region, region_tile(start), size_class);
     relist(heap, run, run_tile_number(start));

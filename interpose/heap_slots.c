@@ -28,6 +28,8 @@ static int32_t get_array(thread_heap_t *heap, unsigned log2_bytes) {
         if (array < -(int32_t)HEAP_SLOTS_BYTES)
             return 0;
         heap->slots.end = array;
+        region_use_header(region_of(heap), heap_slot(heap, array),
+                          heap_slot(heap, array + ((int32_t)1 << log2_bytes)));
     }
     *heap_slot(heap, array) = NULL;
     return array;
@@ -45,8 +47,10 @@ void heap_slots_reset(thread_heap_t *heap) {
     if (end < -KEPT_BYTES) {
         uintptr_t from = vm_round_up((uintptr_t)heap_slot(heap, end));
         uintptr_t to = (uintptr_t)heap_slot(heap, -KEPT_BYTES) & ~(uintptr_t)(vm_page_bytes() - 1);
-        if (from < to)
-            vm_purge((void *)from, to - from);
+        uintptr_t start = (uintptr_t)region_of(heap);
+        if (from < to && vm_purge((void *)from, to - from))
+            region_forget_header(region_of(heap), (from - start) / RUN_PAGE_BYTES,
+                                 (to - start) / RUN_PAGE_BYTES);
     }
 }
 

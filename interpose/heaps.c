@@ -142,6 +142,8 @@ static region_t *make_region(size_t min_bytes) {
     memset(region->tile_class, TILE_ELEMENTS, sizeof region->tile_class);
     mheap_init(region_mheap(region), bytes - REGION_HEADER_BYTES, commit - REGION_HEADER_BYTES,
                MHEAP_INTERNAL_FLAG_RESERVED | MHEAP_INTERNAL_FLAG_ZEROED);
+    region_use_header(region, region, region->runs);
+    region_use_header(region, region_mheap(region), region_vector(region));
     return region;
 }
 
@@ -253,6 +255,7 @@ static thread_heap_t *make_heap(uint32_t n) {
         return NULL;
     uintptr_t end = (uintptr_t)region_mheap(region) - sizeof(thread_heap_t);
     thread_heap_t *heap = (thread_heap_t *)(end & ~(uintptr_t)63);
+    region_use_header(region, heap, region_vector(region));
     heap->key = secret_key();
     heap->id = (owner_id_t)(n + 1);
     heap->fast_id = slow_mode ? OWNER_NOT_SELF : heap->id;

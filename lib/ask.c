@@ -62,15 +62,6 @@ uintptr_t mheap_foreach(void *v, mheap_foreach_fn *func, void *arg) {
     return answer;
 }
 
-/* Bytes of a free element that are known to be back with the system. */
-static uint64_t reclaimed_bytes(const mheap_elt_t *e) {
-    uintptr_t page_mask = vm_page_bytes() - 1;
-    uintptr_t start = ((uintptr_t)e + sizeof *e + page_mask) & ~page_mask;
-    uintptr_t end = (uintptr_t)elt_next(e) & ~page_mask;
-    uint64_t n_dirty = elt_dirty_bytes(e);
-    return end > start && n_dirty < end - start ? end - start - n_dirty : 0;
-}
-
 void mheap_usage(void *v, mheap_usage_t *usage) {
     mheap_t *h = api_enter(v, "mheap_usage");
     *usage = (mheap_usage_t){.bytes_max = h->max_size, .bytes_total = sizeof *h + h->len};
@@ -78,7 +69,7 @@ void mheap_usage(void *v, mheap_usage_t *usage) {
     while (walk_next(&w)) {
         uint64_t n_bytes = elt_n_bytes(w.elt);
         if (w.elt->is_free)
-            usage->bytes_free_reclaimed += reclaimed_bytes(w.elt);
+            usage->bytes_free_reclaimed += elt_clean_bytes(w.elt);
         if (w.elt->is_free || w.elt->is_cached) {
             usage->bytes_free += n_bytes + MHEAP_TAG_BYTES;
             continue;

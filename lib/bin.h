@@ -135,7 +135,8 @@ static inline void bin_push(mheap_t *h, mheap_elt_t *e, uint64_t n_dirty_bytes) 
         uint64_t n_bytes = elt_n_bytes(e);
         e->free_elt.n_dirty = (uint32_t)(n_dirty_bytes < n_bytes ? n_dirty_bytes : n_bytes);
         h->free_dirty_bytes += e->free_elt.n_dirty;
-        h->free_clean_bytes += n_bytes - e->free_elt.n_dirty;
+        e->free_elt.n_clean = (uint32_t)elt_clean_bytes(e);
+        h->free_clean_bytes += e->free_elt.n_clean;
     }
     e->free_elt.next_uoffset = head;
     e->free_elt.prev_uoffset = MHEAP_GROUNDED;
@@ -174,7 +175,7 @@ static inline uint64_t bin_remove(mheap_t *h, mheap_elt_t *e) {
     uint64_t dirty_bytes = elt_dirty_bytes(e);
     if (elt_keeps_n_dirty(e)) {
         h->free_dirty_bytes -= dirty_bytes;
-        h->free_clean_bytes -= elt_n_bytes(e) - dirty_bytes;
+        h->free_clean_bytes -= e->free_elt.n_clean;
     }
     return dirty_bytes;
 }

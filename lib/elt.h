@@ -9,6 +9,7 @@
 #define MHEAP_ELT_H
 
 #include "mheap_layout.h"
+#include "vm.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -69,6 +70,17 @@ static inline bool elt_keeps_n_dirty(const mheap_elt_t *e) {
 /* An upper bound of the bytes of a free element that may be resident. */
 static inline uint64_t elt_dirty_bytes(const mheap_elt_t *e) {
     return elt_keeps_n_dirty(e) ? e->free_elt.n_dirty : elt_n_bytes(e);
+}
+
+/* What n_clean is to be: bytes that are known to be back with the system. */
+static inline uint64_t elt_clean_bytes(const mheap_elt_t *e) {
+    uint64_t n_bytes = elt_n_bytes(e), n_dirty = elt_dirty_bytes(e);
+    if (n_dirty >= n_bytes)
+        return 0;
+    uintptr_t page_mask = vm_page_bytes() - 1;
+    uintptr_t start = ((uintptr_t)(e + 1) + page_mask) & ~page_mask;
+    uintptr_t end = ((uintptr_t)e + MHEAP_TAG_BYTES + n_bytes) & ~page_mask;
+    return end > start && n_dirty < end - start ? end - start - n_dirty : 0;
 }
 
 /* Could this be the uoffset of an element at all?  Then its tag may be read. */

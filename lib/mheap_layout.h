@@ -30,13 +30,15 @@
  *
  * A free element keeps in its user data:
  *
- *        0             4             8             12
- *        +-------------+-------------+-------------+-----------
- *        | next_uoffset| prev_uoffset| n_dirty     | (undefined)
- *        +-------------+-------------+-------------+-----------
+ *        0             4             8             12            16
+ *        +-------------+-------------+-------------+-------------+-----------
+ *        | next_uoffset| prev_uoffset| n_dirty     | n_clean     | (undefined)
+ *        +-------------+-------------+-------------+-------------+-----------
  *
  *   n_dirty: only in elements of MHEAP_PURGE_MIN_BYTES and up: bytes of the element that may be
  *   resident, an upper bound; 0 after its whole pages went back to the system.
+ *   n_clean: in the same elements: bytes of its whole pages behind the links that are not dirty.
+ *   What is neither lies on pages that its neighbours have a part of.
  *
  * Invariants.  lib/validate.c has one function for each number, its test a corruption for each.
  *
@@ -60,7 +62,7 @@
  *      non_empty_cache_heads is set if and only if list b is not empty
  *      (without MHEAP_FLAG_SMALL_OBJECT_CACHE only: it is not free, and the cache is empty)
  *  M11 free_dirty_bytes == sum of n_dirty over the free elements that keep one, and none keeps more
- *      than its size; free_clean_bytes == sum of the rest of their sizes;
+ *      than its size; free_clean_bytes == sum of n_clean, which is what it is to be;
  *      tail_dirty_bytes <= never_used_off - len
  */
 #ifndef MHEAP_LAYOUT_H
@@ -126,7 +128,7 @@ typedef struct {
         uint64_t user_data[1]; /* allocated: n_user_data words */
         struct {
             mheap_uoffset_t next_uoffset, prev_uoffset;
-            uint32_t n_dirty; /* only if the element is large enough, see above */
+            uint32_t n_dirty, n_clean; /* only if the element is large enough, see above */
         } free_elt;
         struct {
             mheap_uoffset_t next_uoffset; /* in the small-object cache */

@@ -60,9 +60,11 @@ static size_t purge_elt(mheap_t *h, mheap_elt_t *e) {
     pages_t pages = pages_inside(e);
     if (n_dirty == 0 || !pages.n_bytes || !vm_purge(pages.start, pages.n_bytes))
         return 0;
-    e->free_elt.n_dirty = 0;
     h->free_dirty_bytes -= n_dirty;
-    h->free_clean_bytes += n_dirty;
+    h->free_clean_bytes -= e->free_elt.n_clean;
+    e->free_elt.n_dirty = 0;
+    e->free_elt.n_clean = (uint32_t)elt_clean_bytes(e);
+    h->free_clean_bytes += e->free_elt.n_clean;
     return count_purged(h, n_dirty < pages.n_bytes ? n_dirty : pages.n_bytes);
 }
 

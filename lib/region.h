@@ -28,6 +28,7 @@
 #define REGION_LOG2_BYTES    26u
 #define REGION_BYTES         ((size_t)1 << REGION_LOG2_BYTES)
 #define REGION_HEADER_BYTES  ((size_t)1088 << 10)
+#define REGION_HEADER_PAGES  (REGION_HEADER_BYTES / RUN_PAGE_BYTES)
 #define N_REGION_TILES       (REGION_BYTES >> TILE_LOG2_BYTES)
 #define N_HEADER_TILES       (REGION_HEADER_BYTES >> TILE_LOG2_BYTES) /* no runs lie there */
 
@@ -42,6 +43,8 @@ typedef struct region {
     uint64_t clean_run_bytes; /* of its runs' clean pages */
     uint64_t got_blocks[N_REGION_TILES / 64]; /* bit per tile: its run was not searched for free
                                                  pages since blocks came home to it */
+    uint64_t header_pages[REGION_HEADER_PAGES / 64 + 1]; /* bit per page: used, so resident */
+    uint32_t n_header_pages;                             /* bits set */
     _Alignas(64) run_t runs[N_REGION_TILES];
     /* Of runs with more than 64 blocks.  The first that is used begins a page. */
     _Alignas(4096) uint64_t bitmaps[N_REGION_TILES - N_HEADER_TILES][RUN_BITMAP_WORDS];
@@ -81,6 +84,27 @@ static inline mheap_t *region_mheap(region_t *region) {
 
 static inline mheap_uoffset_t region_uoffset(region_t *region, const void *pointer) {
     return (mheap_uoffset_t)((const char *)pointer - (char *)region_vector(region));
+}
+
+/* These whole pages of the header were given back. */
+static inline void region_forget_header(region_t *region, size_t page, size_t end) {
+    for (; page < end; page++) {
+        uint64_t bit = (uint64_t)1 << page % 64;
+        region->n_header_pages -= (region->header_pages[page / 64] & bit) != 0;
+        region->header_pages[page / 64] &= ~bit;
+    }
+}
+
+/* This part of the header is used from now on. */
+static inline void region_use_header(region_t *region, const void *from, const void *to) {
+    size_t end = (size_t)((const char *)to - (char *)region);
+    for (size_t at = (size_t)((const char *)from - (char *)region); at < end;
+         at = (at | (RUN_PAGE_BYTES - 1)) + 1) {
+        size_t page = at / RUN_PAGE_BYTES;
+        uint64_t bit = (uint64_t)1 << page % 64;
+        region->n_header_pages += !(region->header_pages[page / 64] & bit);
+        region->header_pages[page / 64] |= bit;
+    }
 }
 
 /* A run is known by its tile number in the whole address space, 0 is none. */

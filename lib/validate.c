@@ -63,9 +63,11 @@ static bool m10_element(const mheap_t *h, const mheap_elt_t *e) {
     return !e->is_free && (!has_cache(h) || e->n_user_data <= MHEAP_N_CACHE_LISTS);
 }
 
-/* M11 of one free element: it does not have more dirty bytes than bytes. */
+/* M11 of one free element: it does not have more dirty bytes than bytes, and the clean ones agree.
+ */
 static bool m11_element(const mheap_elt_t *e) {
-    return !elt_keeps_n_dirty(e) || e->free_elt.n_dirty <= elt_n_bytes(e);
+    return !elt_keeps_n_dirty(e) ||
+           (e->free_elt.n_dirty <= elt_n_bytes(e) && e->free_elt.n_clean == elt_clean_bytes(e));
 }
 
 static int broken_by_element(const mheap_t *h, const mheap_elt_t *e) {
@@ -86,7 +88,7 @@ static void count(census_t *census, const mheap_t *h, const mheap_elt_t *e) {
         census->n_free++;
         census->free_hash += hash;
         census->n_dirty_bytes += elt_keeps_n_dirty(e) ? e->free_elt.n_dirty : 0;
-        census->n_clean_bytes += elt_n_bytes(e) - elt_dirty_bytes(e);
+        census->n_clean_bytes += elt_clean_bytes(e);
     } else if (e->is_cached && has_cache(h)) {
         census->n_cached++;
         census->cached_hash += hash;

@@ -39,10 +39,8 @@ uint64_t vm_n_calls(vm_call_t call) {
     return atomic_load_explicit(&n_calls[call], memory_order_relaxed);
 }
 
+#if !defined(__x86_64__)
 size_t vm_page_bytes(void) {
-#if defined(__x86_64__)
-    return 4096;
-#else
     static _Atomic size_t page_bytes; /* idempotent: every thread computes the same value */
     size_t bytes = atomic_load_explicit(&page_bytes, memory_order_relaxed);
     if (!bytes) {
@@ -50,8 +48,8 @@ size_t vm_page_bytes(void) {
         atomic_store_explicit(&page_bytes, bytes, memory_order_relaxed);
     }
     return bytes;
-#endif
 }
+#endif
 
 static void *map(vm_call_t call, void *address, size_t bytes, int protection, int flags) {
     if (!may_call(call))

@@ -17,7 +17,13 @@
 extern "C" {
 #endif
 
+#if defined(__x86_64__)
+static inline size_t vm_page_bytes(void) {
+    return 4096;
+}
+#else
 size_t vm_page_bytes(void);
+#endif
 
 static inline size_t vm_round_up(size_t bytes) {
     return (bytes + vm_page_bytes() - 1) & ~(vm_page_bytes() - 1);

@@ -294,6 +294,11 @@ TEST_F(Validate, M11MoreDirtyThanLong) {
     expect(11, large);
 }
 
+TEST_F(Validate, M11CleanOnesDisagree) {
+    heap.elt(large)->free_elt.n_clean += 4096;
+    expect(11, large);
+}
+
 TEST_F(Validate, FirstViolationInAddressOrderIsReported) {
     heap.elt(last)->prev_n_user_data = 1;
     expect(3, last);

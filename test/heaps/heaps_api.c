@@ -3,7 +3,9 @@
 
 #include "check.h"
 #include "decay.h"
+#include "heap_elements.h"
 #include "heaps.h"
+#include "limits.h"
 #include "purge_budget.h"
 #include "stats.h"
 #include "vm.h"
@@ -43,6 +45,19 @@ int api_decay(void) {
 
 uint64_t api_resident_bytes(void *pointer_in_heap) {
     return vm_resident_bytes(region_of(pointer_in_heap), REGION_BYTES);
+}
+
+uint64_t api_accounted_bytes(void *pointer_in_heap) {
+    region_t *region = region_of(pointer_in_heap);
+    thread_heap_t *heap = heap_by_id(owner_of(pointer_in_heap));
+    bool was_on = limits_are_on;
+    limits_are_on = true;
+    heap_lock(heap);
+    heap_note_resident(&heap->mheaps[region->heap_index]);
+    uint64_t bytes = heap->mheaps[region->heap_index].accounted_bytes;
+    heap_unlock(heap);
+    limits_are_on = was_on;
+    return bytes;
 }
 
 int api_budget_take(uint64_t bytes) {

@@ -33,6 +33,9 @@ uint64_t api_reserved_bytes(void);
 int api_decay(void);
 uint64_t api_resident_bytes(void *pointer_in_heap);
 
+/* limits.h: of the same region, as if there were a limit. */
+uint64_t api_accounted_bytes(void *pointer_in_heap);
+
 /* What other threads freed and the owner of the pointer's heap has not taken in. */
 uint64_t api_inbox_bytes(void *pointer_in_heap);
 

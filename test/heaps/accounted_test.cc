@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// What the limits count is what the kernel says: headers, elements, runs, before and after memory
+// went back.
+#include "heaps_api.h"
+
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace {
+
+constexpr size_t kKiB = 1024, kMiB = 1024 * kKiB;
+
+std::vector<void *> allocate(size_t n_bytes, size_t least, size_t most) {
+    std::vector<void *> objects;
+    for (size_t done = 0, size = least; done < n_bytes; size = least + size % (most - least + 1)) {
+        objects.push_back(heap_malloc(size));
+        memset(objects.back(), 1, size);
+        done += size;
+    }
+    return objects;
+}
+
+void free_all_but(std::vector<void *> &objects, size_t one_in) {
+    for (size_t i = 0; i < objects.size(); i++)
+        if (i % one_in)
+            heap_free(objects[i]);
+}
+
+void expect_agreement(void *pin, const char *when) {
+    double accounted = static_cast<double>(api_accounted_bytes(pin));
+    double resident = static_cast<double>(api_resident_bytes(pin));
+    EXPECT_NEAR(accounted, resident, resident * 0.05 + 8 * kKiB) << when;
+}
+
+// In a thread with a heap of its own, whose pages nobody else has touched.
+void in_new_heap(void (*body)(void *pin)) {
+    static void *others = heap_malloc(1); // this thread's is in use
+    (void)others;
+    std::thread([body] {
+        void *pin = heap_malloc(8);
+        body(pin);
+        heap_free(pin);
+        api_thread_ends();
+    }).join();
+}
+
+TEST(Accounted, AHeapThatHasJustBegun) {
+    in_new_heap([](void *pin) { expect_agreement(pin, "one object"); });
+}
+
+TEST(Accounted, GrowthFreesTrims) {
+    in_new_heap([](void *pin) {
+        for (auto [least, most] :
+             {std::pair{16, 1000}, {16, 16}, {2500, 4096}, {3000, 30000}, {100, 5000}}) {
+            std::vector<void *> objects = allocate(4 * kMiB, size_t(least), size_t(most));
+            expect_agreement(pin, "grown");
+            free_all_but(objects, 10);
+            heaps_trim();
+            expect_agreement(pin, "nine of ten freed, trimmed");
+            for (size_t i = 0; i < objects.size(); i += 10)
+                heap_free(objects[i]);
+            heaps_trim();
+            expect_agreement(pin, "all freed, trimmed");
+        }
+    });
+}
+
+} // namespace
