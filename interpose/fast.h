@@ -49,22 +49,34 @@ static inline void fast_push(thread_heap_t *heap, block_list_t *list, block_t *b
     list_push(heap, list, block);
 }
 
+/* Elements that a list takes have less than this. */
+#define LISTED_END_BYTES size_class_bytes(N_LISTED_CLASSES)
+
+/* Is it the place and the tag of one?  Not free, not cached, an odd number of words
+ * (element_bytes), no more than listed classes have; it ends within the mheap, and the next tag
+ * says so, too. */
+static inline bool element_may_be_listed(const mheap_t *h, uint64_t uoffset) {
+    const mheap_elt_t *e = elt_at(h, uoffset);
+    if (!BLOCK_CHECKS)
+        return e->n_user_data < LISTED_END_BYTES / MHEAP_WORD_BYTES;
+    uint64_t len = __atomic_load_n(&h->len, __ATOMIC_RELAXED);
+    if (uoffset % 16 != 0 || uoffset == 0 || uoffset >= len)
+        return false;
+    uint32_t n_words = e->this_half; /* all other bits are 0 */
+    if (n_words - 3 >= LISTED_END_BYTES / MHEAP_WORD_BYTES - 3 || n_words % 2 == 0)
+        return false;
+    uint64_t n_bytes = (uint64_t)n_words * MHEAP_WORD_BYTES;
+    const mheap_elt_t *next = (const mheap_elt_t *)((const char *)e + MHEAP_TAG_BYTES + n_bytes);
+    return uoffset + n_bytes + MHEAP_TAG_BYTES <= len && next->prev_half == n_words;
+}
+
 static inline void fast_free_element(thread_heap_t *heap, region_t *region, void *pointer) {
     mheap_t *h = region_mheap(region);
     mheap_uoffset_t uoffset = region_uoffset(region, pointer);
-    if (unlikely(BLOCK_CHECKS &&
-                 ((uintptr_t)pointer % 16 != 0 || !uoffset_is_plausible(h, uoffset))))
+    if (unlikely(!element_may_be_listed(h, uoffset)))
         return heap_free_slow(pointer);
-    mheap_elt_t *e = elt_at(h, uoffset);
-    /* Not free, not cached, an odd number of words (element_bytes), no more than a medium object
-     * has. */
-    uint32_t n_words = e->n_user_data;
-    if (unlikely(BLOCK_CHECKS && (e->is_free || e->is_cached || n_words < 3 || n_words % 2 == 0 ||
-                                  n_words > MEDIUM_MAX_BYTES / MHEAP_WORD_BYTES + 1 ||
-                                  !elt_agrees_with_next(h, e))))
-        return heap_free_slow(pointer);
-    unsigned size_class = size_class_within((size_t)n_words * MHEAP_WORD_BYTES);
-    if (unlikely(!thread_heap_wants_element(heap, size_class)))
+    unsigned size_class = size_class_within(elt_n_bytes(elt_at(h, uoffset)));
+    if (unlikely(size_class < N_SMALL_CLASSES && !thread_heap_wants_element(heap, size_class)))
         return heap_free_slow(pointer);
     fast_push(heap, &heap->list[size_class], pointer);
 }

@@ -32,11 +32,11 @@
         X(c + 4, from + 4 * step, from + 5 * step) X(c + 5, from + 5 * step, from + 6 * step)      \
             X(c + 6, from + 6 * step, from + 7 * step) X(c + 7, from + 7 * step, from + 8 * step)
 
-/* Class of `bytes` (> 128): 8 + 8 * (log2 - 7) + the next three bits, of bytes - 1. */
+/* Class of `bytes` (> 128): 8 * (log2 - 7) + the topmost four bits (8 to 15), of bytes - 1. */
 static inline unsigned size_class_of_medium(size_t bytes) {
     size_t last = bytes - 1;
-    unsigned log2 = 63u - (unsigned)__builtin_clzl(last);
-    return ((log2 - 6u) << 3) + ((unsigned)(last >> (log2 - 3u)) & 7u);
+    unsigned log2 = (unsigned)__builtin_clzl(last) ^ 63u; /* one instruction; 63 - it would be two */
+    return (log2 - 7u) * 8u + (unsigned)(last >> (log2 - 3u));
 }
 
 /* Class of any request up to MEDIUM_MAX_BYTES; 0 bytes are served as 1. */
