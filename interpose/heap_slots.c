@@ -13,7 +13,7 @@
 /* More than this stays only while it is in use. */
 #define KEPT_BYTES     8192
 
-_Static_assert((size_t)1 << MAX_LOG2_BYTES == HEAP_SLOTS_MAX_ARRAY, "");
+_Static_assert((size_t)1 << MAX_LOG2_BYTES == HEAP_SLOTS_MAX_ARRAY, "the sizes of arrays");
 
 /* ---- Arrays ---- */
 
