@@ -69,10 +69,9 @@ __attribute__((cold)) static bool create_thread(void) {
     return result == 0;
 }
 
-/* The first heap becomes accessible with one call: more are growth.  pthread_create allocates, and
- * so comes here again: by then nothing is wanted any more. */
+/* pthread_create allocates, and so comes here again: by then nothing is wanted any more. */
 __attribute__((cold)) void background_start(void) {
-    if (heaps_are_forking() || vm_n_calls(VM_CALL_COMMIT) < 2 ||
+    if (heaps_are_forking() || !heaps_have_grown() ||
         !__atomic_exchange_n(&background_is_wanted, false, __ATOMIC_RELAXED))
         return;
     int saved_errno = errno;

@@ -11,7 +11,6 @@
 #include "large.h"
 #include "options.h"
 #include "remote.h"
-#include "vm.h"
 
 /* Each tick looks after a part of the heaps, so that each heap is looked at once in decay_ms, and
  * no call takes long for it. */
@@ -79,14 +78,8 @@ static bool look_after(thread_heap_t *heap) {
     return !is_idle && !is_done;
 }
 
-/* All that a process has is what its first heap began with.  It is not even asked for the time,
- * which would be one more piece of libc that it has in memory. */
-static bool is_tiny(void) {
-    return vm_n_calls(VM_CALL_COMMIT) < 2;
-}
-
 void heaps_decay_if_due(void) {
-    if (is_tiny())
+    if (!heaps_have_grown()) /* not even the time: one more piece of libc that it has in memory */
         return;
     uint64_t now = coarse_clock_ms(), then = atomic_load_explicit(&next_ms, memory_order_relaxed);
     uint64_t tick_ms = options.decay_ms / TICKS_IN_DECAY;

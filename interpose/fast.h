@@ -19,12 +19,12 @@
 extern const uint16_t small_list_offset[SMALL_MAX_BYTES / 16 + 1];
 
 static inline void *fast_pop(thread_heap_t *heap, block_list_t *list, size_t bytes) {
-    int64_t top = list->top;
+    int64_t top = list->top, below = top - (int64_t)sizeof(block_t *);
     block_t *block = *heap_slot(heap, top);
     if (unlikely(!block || block_is_damaged(block, heap->key)))
-        return heap_malloc_slow(bytes); /* it finds a damaged one again, and says so */
-    __builtin_prefetch(*heap_slot(heap, top - 1 * 8), 1);
-    list->top = top - (int64_t)sizeof block;
+        return heap_malloc_slow(bytes);             /* it finds a damaged one again, and says so */
+    __builtin_prefetch(*heap_slot(heap, below), 1); /* the next malloc of this class looks there */
+    list->top = below;
     block_clear_mark(block);
     return block;
 }
@@ -44,7 +44,7 @@ static inline void *fast_malloc(size_t bytes) {
 static inline void fast_push(thread_heap_t *heap, block_list_t *list, block_t *block) {
     if (unlikely(block_is_marked(block, heap->key)))
         return heap_free_slow(block); /* free already */
-    if (unlikely((int32_t)list->top >= list->last))
+    if (unlikely(list_is_full(list)))
         return heap_free_slow(block);
     list_push(heap, list, block);
 }

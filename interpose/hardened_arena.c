@@ -242,20 +242,25 @@ static char *take_memory(slab_arena_t *arena, slab_t *slab) {
     return memory;
 }
 
+/* One without an object or a page, in a group of at most so many; NULL if there is none that can
+ * be had. */
+static slab_t *empty_slab(slab_arena_t *arena, uint32_t most_in_group) {
+    slab_t *slab = arena->slabs;
+    while (slab && (!slab->memory || slab->n_open > 0 || map_of(slab)->group > most_in_group))
+        slab = slab->other;
+    return slab && arena_open(slab) ? slab : NULL;
+}
+
 /* There are no other addresses: those of a slab of any class. */
 static char *reused_slab_memory(slab_arena_t *arena) {
-    slab_t *slab = arena->slabs;
-    while (slab && (!slab->memory || slab->n_open > 0))
-        slab = slab->other;
-    return slab && arena_open(slab) ? take_memory(arena, slab) : NULL;
+    slab_t *slab = empty_slab(arena, UINT32_MAX);
+    return slab ? take_memory(arena, slab) : NULL;
 }
 
 /* For metadata, as it lies between two guards, if it does. */
 static bool use_slab_as_chunk(slab_arena_t *arena) {
-    slab_t *slab = arena->slabs;
-    while (slab && (!slab->memory || slab->n_open > 0 || map_of(slab)->group > 1))
-        slab = slab->other;
-    if (!slab || !arena_open(slab))
+    slab_t *slab = empty_slab(arena, 1);
+    if (!slab)
         return false;
     set_slab(slab->memory, NULL);
     arena->pool = (slab_pool_t){take_memory(arena, slab), SLAB_BYTES};

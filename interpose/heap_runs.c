@@ -222,8 +222,8 @@ void heap_put(thread_heap_t *heap, void *pointer) {
 void heap_put_blocks(thread_heap_t *heap, unsigned size_class, block_t *const *blocks,
                      uint32_t n_blocks) {
     uint32_t n_put = 0;
-    while (n_blocks-- >
-           0) { /* neighbours merge in this order before they merge with what is clean */
+    /* In this order neighbours merge before they merge with what is clean. */
+    while (n_blocks-- > 0) {
         block_t *block = blocks[n_blocks];
         region_t *region = region_of(block);
         unsigned tile = region_tile(block);

@@ -13,8 +13,7 @@
 #include "mheap_internal.h"
 #include "remote.h"
 
-/* A refill takes half a list's worth of blocks from runs, but not more than this at once.
- */
+/* A refill takes half a list's worth of blocks from runs, but not more than this at once. */
 #define REFILL_MAX_BLOCKS   128u
 
 /* Where a run has no block ready, pages are opened one by one, or as many as the refill takes, but
@@ -210,7 +209,7 @@ static bool take_to_list(thread_heap_t *heap, block_t *block) {
             return false;
     }
     block_list_t *list = &heap->list[size_class];
-    if (list->top >= list->last && !heap_list_grow(heap, size_class)) {
+    if (list_is_full(list) && !heap_list_grow(heap, size_class)) {
         heap->n_sent_home[size_class]++;
         return false;
     }

@@ -9,6 +9,7 @@
 #define MHEAP_HEAPS_H
 
 #include "thread_heap.h"
+#include "vm.h"
 
 /* The calling thread's heap; &no_heap before its first allocation.  no_heap has only empty lists
  * and owns nothing, so the fast paths need no test for it, and nothing is ever written to it. */
@@ -44,6 +45,12 @@ void heap_disown(thread_heap_t *heap);
 
 /* The calling thread is inside fork and holds all locks: for it they are free. */
 bool heaps_are_forking(void);
+
+/* The process has more than what its first heap began with, which became accessible with one call.
+ */
+static inline bool heaps_have_grown(void) {
+    return vm_n_calls(VM_CALL_COMMIT) >= 2;
+}
 
 bool heaps_hold_lock(void); /* the calling thread holds one, or is about to */
 void heaps_fork_prepare(void);

@@ -179,15 +179,15 @@ void *heap_memalign(size_t align, size_t bytes) {
 
 static void free_to_own_list(thread_heap_t *heap, block_t *block, unsigned size_class) {
     block_list_t *list = &heap->list[size_class];
-    if (list->top >= list->last) {
+    if (list_is_full(list)) {
         if (heap_return_cold(heap, size_class, block))
             return;
         heap_make_room(heap, size_class);
     }
-    if (list->top < list->last)
-        list_push(heap, list, block);
-    else
+    if (list_is_full(list))
         heap_put_now(heap, block);
+    else
+        list_push(heap, list, block);
 }
 
 static void free_block(void *pointer, const object_t *object) {

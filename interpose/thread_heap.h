@@ -36,7 +36,7 @@
  * Free blocks of one size class: a stack of pointers in an array of slots (heap_slots.h), so that
  * neither malloc nor free has to wait for what the last one wrote to a block.  The array's first
  * slot always holds NULL: the stack is empty when that is what the top slot holds.  Full and empty
- * ones: see heap_flush and heap_refill.
+ * ones: see heap_make_room and heap_refill.
  *
  * Slots are known by their byte offset in the heap, which is negative.  A list without an array has
  * zeros here: offset 0 is no_block.
@@ -161,6 +161,10 @@ static inline block_t *block_next(const block_t *block, uintptr_t key, const cha
     if (__builtin_expect(!block_link_is_plausible(next), 0))
         return report_damage(block, function), NULL;
     return (block_t *)next;
+}
+
+static inline bool list_is_full(const block_list_t *list) {
+    return (int32_t)list->top >= list->last;
 }
 
 /* On a list that is not full. */

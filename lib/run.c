@@ -32,22 +32,31 @@ static inline uint32_t blocks_before(uint32_t offset, unsigned size_class) {
     return (uint32_t)(((uint64_t)offset * run_reciprocal[size_class]) >> 32);
 }
 
+/* The first block that begins at this offset or behind it. */
+static inline uint32_t block_from(uint32_t offset, unsigned size_class) {
+    return blocks_before(offset + (uint32_t)size_class_bytes(size_class) - 1, size_class);
+}
+
 /* Blocks that lie wholly on the pages from `page` to before `end`. */
 static blocks_t blocks_within(const run_t *run, unsigned page, unsigned end) {
-    uint32_t bytes = (uint32_t)size_class_bytes(run->size_class);
     uint32_t from = page * (uint32_t)RUN_PAGE_BYTES, to = end * (uint32_t)RUN_PAGE_BYTES;
     uint32_t capacity = run_capacity[run->size_class];
-    return (blocks_t){blocks_before(from + bytes - 1, run->size_class),
+    return (blocks_t){block_from(from, run->size_class),
                       at_most(blocks_before(to, run->size_class), capacity)};
 }
 
 /* Blocks that have a byte on the page. */
 static blocks_t blocks_touching(const run_t *run, unsigned page) {
-    uint32_t bytes = (uint32_t)size_class_bytes(run->size_class);
     uint32_t from = page * (uint32_t)RUN_PAGE_BYTES, to = from + (uint32_t)RUN_PAGE_BYTES;
     uint32_t capacity = run_capacity[run->size_class];
     return (blocks_t){blocks_before(from, run->size_class),
-                      at_most(blocks_before(to + bytes - 1, run->size_class), capacity)};
+                      at_most(block_from(to, run->size_class), capacity)};
+}
+
+/* Blocks that begin on the page. */
+static blocks_t blocks_beginning_on(const run_t *run, unsigned page) {
+    blocks_t touching = blocks_touching(run, page);
+    return (blocks_t){block_from(page * (uint32_t)RUN_PAGE_BYTES, run->size_class), touching.to};
 }
 
 /* The first page of `pages` from `page` on; N_RUN_PAGES if there is none. */
@@ -140,15 +149,6 @@ uint32_t run_take(run_t *run, uint64_t *bits, void *start, uint32_t n_blocks, bl
 
 static inline unsigned highest_page(uint32_t pages) {
     return 31u - (unsigned)__builtin_clz(pages);
-}
-
-/* Blocks that begin on the page. */
-static blocks_t blocks_beginning_on(const run_t *run, unsigned page) {
-    uint32_t bytes = (uint32_t)size_class_bytes(run->size_class);
-    uint32_t from = page * (uint32_t)RUN_PAGE_BYTES, to = from + (uint32_t)RUN_PAGE_BYTES;
-    return (blocks_t){
-        blocks_before(from + bytes - 1, run->size_class),
-        at_most(blocks_before(to + bytes - 1, run->size_class), run_capacity[run->size_class])};
 }
 
 /* All blocks that touch a clean page are free. */

@@ -147,11 +147,12 @@ void vm_huge_pages(void *memory, size_t bytes, bool wanted) {
 size_t vm_read_file(const char *path, char *text, size_t n_bytes) {
     size_t n_read = 0;
     int saved_errno = errno;
-    long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-    for (long n = 1; file >= 0 && n > 0 && n_read<n_bytes - 1; n_read += n> 0 ? (size_t)n : 0)
-        n = syscall(SYS_read, file, text + n_read, n_bytes - 1 - n_read);
-    if (file >= 0)
+    long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0), n;
+    if (file >= 0) {
+        while ((n = syscall(SYS_read, file, text + n_read, n_bytes - 1 - n_read)) > 0)
+            n_read += (size_t)n; /* a full buffer reads 0 */
         syscall(SYS_close, file);
+    }
     text[n_read] = '\0';
     errno = saved_errno;
     return n_read;

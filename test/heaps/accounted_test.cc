@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the limits count is what the kernel says: headers, elements, runs, before and after memory
 // went back.
-#include "heaps_api.h"
+#include "new_heap.h"
 
 #include <cstring>
 #include <thread>
@@ -33,18 +33,6 @@ void expect_agreement(void *pin, const char *when) {
     double accounted = static_cast<double>(api_accounted_bytes(pin));
     double resident = static_cast<double>(api_resident_bytes(pin));
     EXPECT_NEAR(accounted, resident, resident * 0.05 + 8 * kKiB) << when;
-}
-
-// In a thread with a heap of its own, whose pages nobody else has touched.
-void in_new_heap(void (*body)(void *pin)) {
-    static void *others = heap_malloc(1); // this thread's is in use
-    (void)others;
-    std::thread([body] {
-        void *pin = heap_malloc(8);
-        body(pin);
-        heap_free(pin);
-        api_thread_ends();
-    }).join();
 }
 
 TEST(Accounted, AHeapThatHasJustBegun) {

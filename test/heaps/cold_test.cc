@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Cold classes: what a thread that did little and sleeps leaves resident.
-#include "heaps_api.h"
+#include "new_heap.h"
 
 #include <cstdint>
 #include <cstring>
@@ -29,18 +29,6 @@ std::vector<void *> allocate_and_free(size_t n_kept) {
         objects.pop_back();
     }
     return objects;
-}
-
-// In a thread with a heap of its own (this thread's is in use), whose pages nobody else has
-// touched.
-void in_new_heap(void (*body)(void *pin)) {
-    std::thread([body] {
-        void *pin = heap_malloc(8);
-        body(pin);
-        heap_free(pin);
-        api_thread_ends();
-    }).join();
-    ASSERT_EQ(api_check(), nullptr) << api_check();
 }
 
 TEST(Cold, AThreadThatFreedEverythingKeepsNextToNothing) {
