@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <string>
 
 using namespace interpose;
 
@@ -15,10 +16,12 @@ namespace {
 
 enum class Right { kUser, kGroup };
 
-// A copy of a program that gives whoever runs it another user or another group.
+// A copy of a program that gives whoever runs it another user or another group.  Each process has a
+// file of its own: ctest runs these tests side by side.
 class PrivilegedCopy {
   public:
-    PrivilegedCopy(const std::string &name, Right right) : path_(program_path(name) + "_secure") {
+    PrivilegedCopy(const std::string &name, Right right)
+        : path_(program_path(name) + "_secure" + std::to_string(getpid())) {
         std::ofstream(path_, std::ios::binary)
             << std::ifstream(program_path(name), std::ios::binary).rdbuf();
         uid_t user = right == Right::kUser ? 65534 : 0;
