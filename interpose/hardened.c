@@ -36,6 +36,7 @@ static inline void *allocate(size_t bytes, size_t align, hardened_kind_t kind, v
     void *object = get(bytes, align, kind);
     if (unlikely(!object)) {
         hardened_trim();
+        slab_give_up_regions();
         object = get(bytes, align, kind);
     }
     if (unlikely(!object)) {

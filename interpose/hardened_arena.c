@@ -28,12 +28,18 @@ _Thread_local bool hardened_is_forking;
 
 #define REGION_MIN_BYTES    ((size_t)512 << 10)
 
+/* All but slab[] is the arena's. */
 struct slab_region {
     _Atomic(slab_t *) slab[N_REGION_TILES]; /* NULL: a guard, or not yet made */
     uint32_t group;                         /* as in slab_source_t */
+    bool has_metadata;                      /* a slab's place has become that */
+    char *memory;
+    size_t n_bytes;
+    struct slab_region *next; /* of the arena's regions, or of its spare descriptors */
 };
 
-/* Written once for each region, before a pointer into it is given to anyone. */
+/* Written for each region before a pointer into it is given to anyone, cleared when none is left
+ * that means an object. */
 static _Atomic(struct slab_region *) region_maps[N_REGIONS]; /* sparse, in .bss */
 static _Atomic uint32_t n_regions;
 static _Atomic uint32_t n_closed; /* slabs; relaxed: a limit more or less */
@@ -143,16 +149,28 @@ static char *reserve_region(size_t *bytes) {
     return NULL;
 }
 
+static struct slab_region *new_map(slab_arena_t *arena) {
+    struct slab_region *map = arena->spare_regions;
+    if (!map)
+        return pool_take(arena, sizeof *map);
+    arena->spare_regions = map->next;
+    return map;
+}
+
 static bool new_source(slab_arena_t *arena) {
     size_t bytes;
     char *memory = reserve_region(&bytes);
     if (!memory)
         return false;
-    struct slab_region *map = pool_take(arena, sizeof *map);
+    struct slab_region *map = new_map(arena);
     if (!map) {
         vm_release(memory, bytes);
         return false;
     }
+    map->memory = memory;
+    map->n_bytes = bytes;
+    map->next = arena->regions;
+    arena->regions = map;
     uint32_t n = atomic_fetch_add_explicit(&n_regions, 1, memory_order_relaxed);
     arena->source = (slab_source_t){
         .memory = memory,
@@ -262,6 +280,7 @@ static bool use_slab_as_chunk(slab_arena_t *arena) {
     slab_t *slab = empty_slab(arena, 1);
     if (!slab)
         return false;
+    map_of(slab)->has_metadata = true;
     set_slab(slab->memory, NULL);
     arena->pool = (slab_pool_t){take_memory(arena, slab), SLAB_BYTES};
     return true;
@@ -305,6 +324,64 @@ slab_t *arena_new_slab(slab_arena_t *arena, unsigned size_class) {
     }
     set_slab(slab->memory, slab);
     return slab;
+}
+
+/* ---- Regions back ---- */
+
+static bool has_use(const struct slab_region *map) {
+    for (unsigned tile = 0; tile < N_REGION_TILES; tile++) {
+        const slab_t *slab = map->slab[tile];
+        if (slab && slab->n_open > 0)
+            return true;
+    }
+    return map->has_metadata;
+}
+
+static void set_region(struct slab_region *map, bool is_there) {
+    atomic_store_explicit(&region_maps[(uintptr_t)map->memory >> REGION_LOG2_BYTES],
+                          is_there ? map : NULL, memory_order_release);
+    owner_set(map->memory, REGION_BYTES, is_there ? OWNER_SLAB : OWNER_NONE);
+}
+
+/* The slabs' descriptors are spare from now on, as is the region's. */
+static void forget_slabs(slab_arena_t *arena, struct slab_region *map) {
+    for (unsigned tile = 0; tile < N_REGION_TILES; tile++) {
+        slab_t *slab = map->slab[tile];
+        if (!slab)
+            continue;
+        if (slab->is_closed)
+            atomic_fetch_sub_explicit(&n_closed, 1, memory_order_relaxed);
+        take_memory(arena, slab);
+        atomic_store_explicit(&map->slab[tile], NULL, memory_order_relaxed);
+    }
+    map->next = arena->spare_regions;
+    arena->spare_regions = map;
+}
+
+/* As soon as the address range is given up it may be somebody else's, who says so in the tables. */
+static bool give_up_region(slab_arena_t *arena, struct slab_region *map) {
+    set_region(map, false);
+    if (!vm_release(map->memory, map->n_bytes)) {
+        set_region(map, true);
+        return false;
+    }
+    if (arena->source.map == map)
+        arena->source = (slab_source_t){0};
+    atomic_fetch_sub_explicit(&n_regions, 1, memory_order_relaxed);
+    return true;
+}
+
+void arena_give_up_regions(slab_arena_t *arena) {
+    struct slab_region **link = &arena->regions;
+    for (struct slab_region *map; (map = *link);) {
+        struct slab_region *next = map->next;
+        if (has_use(map) || !give_up_region(arena, map)) {
+            link = &map->next;
+            continue;
+        }
+        *link = next;
+        forget_slabs(arena, map);
+    }
 }
 
 /* ---- Fork ---- */

@@ -34,9 +34,11 @@ typedef struct {
     hardened_random_t random;
     slab_source_t source;
     slab_pool_t pool;
-    slab_t *slabs;                  /* all, by `other` */
-    slab_t *listed[N_SLAB_CLASSES]; /* see S5 */
-    slab_t *spare[N_SLAB_CLASSES];  /* metadata of slabs whose memory another class has now */
+    slab_t *slabs;                     /* all, by `other` */
+    struct slab_region *regions;       /* all, by `next`, the source's, too */
+    struct slab_region *spare_regions; /* descriptors of regions that were given up */
+    slab_t *listed[N_SLAB_CLASSES];    /* see S5 */
+    slab_t *spare[N_SLAB_CLASSES];     /* metadata of slabs without memory */
     held_t held[N_SLAB_CLASSES];
     uint64_t pool_bytes; /* metadata so far */
 } slab_arena_t;
@@ -55,6 +57,9 @@ slab_t *arena_new_slab(slab_arena_t *arena, unsigned size_class);
  * (RLIMIT_DATA); and gets it again: false without memory. */
 void arena_close(slab_t *slab);
 bool arena_open(slab_t *slab);
+
+/* Give up the address space of regions in which no slab has a slot open. */
+void arena_give_up_regions(slab_arena_t *arena);
 
 /* Room for the quarantine of a class; false without memory. */
 bool arena_reserve_held(slab_arena_t *arena, unsigned size_class);

@@ -304,6 +304,15 @@ size_t slab_trim(void) {
     return bytes;
 }
 
+static void give_up_regions_of(void *unused, slab_arena_t *arena) {
+    (void)unused;
+    arena_give_up_regions(arena);
+}
+
+void slab_give_up_regions(void) {
+    arena_foreach(give_up_regions_of, NULL);
+}
+
 static void add_slab(stats_t *stats, const slab_t *slab) {
     uint64_t object_bytes = 0;
     for (unsigned slot = 0; slot < slab->n_open; slot++)

@@ -13,7 +13,8 @@
  *
  * A slot is FREE and all zero, LIVE, or HELD: freed, zeroed, in the quarantine.  The free
  * pages of a slab go back to the system, its addresses stay its arena's and, while there are others
- * to be had, its size class's: an object of another size does not get them.
+ * to be had, its size class's: an object of another size does not get them.  Only when memory has
+ * run out are regions without an object given up.
  *
  * Invariants (slab_check has a line for each):
  *
@@ -48,7 +49,7 @@ typedef enum { SLOT_FREE, SLOT_LIVE, SLOT_HELD } slot_state_t;
 _Static_assert(SLAB_MAX_BYTES <= 1u << (16 - SLOT_STATE_BITS), "slots[] holds any slack");
 
 typedef struct slab {
-    char *memory;             /* NULL: another class has it now */
+    char *memory;             /* NULL: another class has it now, or nobody */
     struct slab *next, *prev; /* in the class's list (S5) */
     struct slab *other;       /* the arena's next slab */
     uint16_t *ready;          /* n_ready of them: slots to be handed out, in any order */
@@ -83,6 +84,9 @@ bool slab_resize(slab_t *slab, void *object, size_t bytes, size_t *had_bytes, li
 
 /* End the quarantine and give all free pages back; returns their bytes. */
 size_t slab_trim(void);
+
+/* After a trim that was not enough: the address space of regions without an object, too. */
+void slab_give_up_regions(void);
 
 void slab_stats(stats_t *stats);
 uint64_t slab_resident_bytes(void); /* as stats_resident_bytes; with all metadata */

@@ -4,11 +4,14 @@
 
 #include <malloc.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <set>
 
 using namespace hardened;
@@ -419,4 +422,35 @@ TEST(GivingBack, EmptySlabsGoBack) {
     EXPECT_LT(resident_bytes(), before + 8 * MiB); // without being asked
     malloc_trim(0);
     EXPECT_LT(resident_bytes(), before + 5 * MiB); // the table of objects, the metadata
+}
+
+// Addresses that only small objects had serve a large one, when there are no others.  What is left
+// of pointers to them means nothing any more, wherever the large one lies.
+TEST(GivingBack, RegionsServeLargeObjectsWhenMemoryHasRunOut) {
+    static void *objects[100000];
+    auto run_out_and_free = [] {
+        unsigned long pages = 0;
+        std::ifstream("/proc/self/statm") >> pages;
+        rlim_t bytes = pages * 4096 + 256 * MiB;
+        rlimit limit = {bytes, bytes};
+        require(setrlimit(RLIMIT_AS, &limit) == 0, "RLIMIT_AS set");
+        size_t n = 0;
+        while (n < std::size(objects) && (objects[n] = malloc(10000)))
+            n++;
+        require(n >= 5000 && n < std::size(objects), "memory runs out");
+        for (size_t i = 0; i < n; i++)
+            free(objects[i]);
+        char *large = static_cast<char *>(malloc(150 * MiB));
+        require(large, "all is free again: 150 MiB can be had");
+        memset(large, 1, 150 * MiB);
+        return n;
+    };
+    Outcome outcome = run_in_child([&] {
+        run_out_and_free();
+        for (size_t bytes = 1; bytes < 100000; bytes *= 3)
+            require(malloc(bytes) != nullptr, "small ones, beside it");
+    });
+    EXPECT_TRUE(outcome.succeeded()) << outcome;
+    outcome = run_in_child([&] { free(opaque(objects[run_out_and_free() / 2])); });
+    EXPECT_TRUE(is_reported(outcome, "free", ""));
 }
