@@ -31,6 +31,7 @@ static heap_demand_t look(thread_heap_t *heap) {
     heap_demand_t *now = &heap->demand, before = *now;
     now->free_bytes = free_bytes(heap);
     now->clean_bytes = clean_bytes(heap);
+    atomic_store_explicit(&heap->spare_bytes, now->free_bytes, memory_order_relaxed);
     if (now->least_free_bytes > now->free_bytes)
         now->least_free_bytes = now->free_bytes;
     return before;

@@ -224,17 +224,28 @@ void heap_disown(thread_heap_t *heap) {
     pthread_mutex_unlock(&heap->alive);
 }
 
+/* What there is to be used again.  Two hints, relaxed. */
+static uint64_t spare_bytes(thread_heap_t *heap) {
+    return atomic_load_explicit(&heap->spare_bytes, memory_order_relaxed) +
+           atomic_load_explicit(&heap->inbox_bytes, memory_order_relaxed);
+}
+
+/* Of the heaps without an owner the one that has most to spare: so where threads come and go no
+ * more heaps are in use, each with free memory of its own, than threads are alive at once. */
 static thread_heap_t *adopt_heap(uint32_t n) {
-    uint32_t tries = n < ADOPT_TRIES ? n : ADOPT_TRIES;
+    uint32_t tries = n < ADOPT_TRIES ? n : ADOPT_TRIES, hand = adopt_hand;
+    thread_heap_t *best = NULL;
     while (tries-- > 0) {
-        adopt_hand = adopt_hand % n + 1;
-        thread_heap_t *heap = heap_by_id((owner_id_t)adopt_hand);
-        if (heap_own_if_dead(heap)) {
-            adopt_hand -= 1; /* thread after thread can use the same heap, while it is warm */
-            return heap;
-        }
+        hand = hand % n + 1;
+        thread_heap_t *heap = heap_by_id((owner_id_t)hand);
+        if ((best && spare_bytes(heap) <= spare_bytes(best)) || !heap_own_if_dead(heap))
+            continue;
+        if (best)
+            heap_disown(best);
+        best = heap;
+        adopt_hand = hand - 1; /* thread after thread can use the same heap, while it is warm */
     }
-    return NULL;
+    return best;
 }
 
 static void init_lists(thread_heap_t *heap) {

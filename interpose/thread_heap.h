@@ -138,6 +138,8 @@ typedef struct thread_heap {
     _Atomic uint64_t inbox_bytes;
     _Atomic uint32_t n_looks;      /* of the owner, which writes it, into its inbox */
     _Atomic uint32_t n_looks_seen; /* when the inbox was last found full, by whoever filled it */
+    _Atomic uint64_t spare_bytes;  /* free and resident, as last looked at by a holder of `lock`; a
+                                      hint for who adopts a heap */
     pthread_mutex_t alive;
 } thread_heap_t;
 

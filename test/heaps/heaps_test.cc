@@ -171,6 +171,42 @@ TEST(Heaps, ADeadThreadsHeapIsAdopted) {
     EXPECT_EQ(api_n_heaps(), before);
 }
 
+// Four heaps without an owner, in one of which there is free memory: it is used again, whichever it
+// is.
+TEST(Heaps, TheHeapWithMostToSpareIsAdopted) {
+    constexpr uint64_t kDebt = uint64_t{1} << 40;
+    purge_budget_settle(0, kDebt); // what is freed stays
+    for (int fullest = 0; fullest < 4; fullest++) {
+        heaps_trim();
+        std::atomic<int> n_ready{0};
+        unsigned expected = 0, adopted = 0;
+        std::vector<std::thread> threads;
+        for (int i = 0; i < 4; i++)
+            threads.emplace_back([&, i] {
+                std::vector<void *> objects;
+                for (int n = 0; n < (i == fullest ? 1000 : 10); n++)
+                    objects.push_back(heap_malloc(3000));
+                if (i == fullest)
+                    expected = api_self_id();
+                n_ready++;
+                while (n_ready < 4)
+                    std::this_thread::yield();
+                for (void *object : objects)
+                    heap_free(object);
+                api_thread_ends();
+            });
+        for (auto &thread : threads)
+            thread.join();
+        std::thread([&] {
+            heap_free(heap_malloc(100));
+            adopted = api_self_id();
+            api_thread_ends();
+        }).join();
+        EXPECT_EQ(adopted, expected);
+    }
+    purge_budget_settle(kDebt, 0);
+}
+
 TEST(Heaps, LiveThreadsHaveHeapsOfTheirOwn) {
     std::mutex mutex;
     std::map<unsigned, int> owners;
