@@ -16,15 +16,12 @@ static const struct {
 } hierarchies[] = {{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"},
                    {"/sys/fs/cgroup", "memory.max"}};
 
-/* From so much accessible memory on.  Growth by less is not worth a limit. */
-#define LOOK_FROM_BYTES ((uint64_t)16 << 20)
-
 /* The rest of the group's memory is for all that is not ours. */
-#define PARTS           15u
-#define WHOLE           16u
+#define PARTS      15u
+#define WHOLE      16u
 
 /* More is what version 1 says where there is none. */
-#define MOST_BYTES      ((uint64_t)1 << 60)
+#define MOST_BYTES ((uint64_t)1 << 60)
 
 /* ---- /proc/self/cgroup: lines of number:controller,controller:path ---- */
 
@@ -119,7 +116,7 @@ static uint64_t limit_of(group_t *group) {
 }
 
 uint64_t group_limit_read(void) {
-    /* Not on a stack, which may be small.  One thread comes here (group_limit_look_if_due). */
+    /* Not on a stack, which may be small.  One thread comes here (group_limit_look). */
     static char text[4096];
     static group_t group;
     if (!vm_read_file("/proc/self/cgroup", text, sizeof text) || !group_find(text, &group))
@@ -139,10 +136,9 @@ static void account_heap(void *unused, thread_heap_t *heap) {
         heap_note_resident(&heap->mheaps[i]);
 }
 
-void group_limit_look_if_due(void) {
+void group_limit_look(void) {
     static atomic_flag has_looked = ATOMIC_FLAG_INIT;
-    if (vm_committed_bytes() < LOOK_FROM_BYTES ||
-        atomic_flag_test_and_set_explicit(&has_looked, memory_order_relaxed))
+    if (atomic_flag_test_and_set_explicit(&has_looked, memory_order_relaxed))
         return;
     uint64_t limit = group_limit_read();
     limits_set_group(limit / WHOLE * PARTS);

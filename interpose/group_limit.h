@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vm.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -39,8 +41,16 @@ uint64_t group_limit_number(const char *text);
 /* The least limit of the process's group and those above; 0: none. */
 uint64_t group_limit_read(void);
 
-/* Look for it if it is time, and hold to it from then on.  No lock is held. */
-void group_limit_look_if_due(void);
+/* From so much accessible memory on it is looked for.  Growth by less is not worth a limit. */
+#define GROUP_LIMIT_FROM_BYTES ((uint64_t)16 << 20)
+
+/* Inline: the rest lies where small processes have no page of the library (layout.ld). */
+static inline bool group_limit_look_is_due(void) {
+    return vm_committed_bytes() >= GROUP_LIMIT_FROM_BYTES;
+}
+
+/* Look for it, once, and hold to it from then on.  No lock is held. */
+void group_limit_look(void);
 
 #ifdef __cplusplus
 }

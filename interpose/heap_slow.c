@@ -178,7 +178,8 @@ void heap_make_room(thread_heap_t *heap, unsigned size_class) {
     heap_note_flush(heap, size_class, flush_locked(heap, size_class));
     heap_purge_if_due(heap);
     heap_unlock(heap);
-    large_purge(false); /* what has been free for a while; one load if there is nothing */
+    if (large_has_dirty())
+        large_purge(false); /* what has been free for a while */
     heaps_decay_if_due();
 }
 

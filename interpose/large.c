@@ -9,6 +9,7 @@
 #include "vm.h"
 
 large_store_t large_store;
+bool large_dirty_flag;
 
 /* For a signal handler in this thread that forks (fork.c): such a fork takes no lock, as this
  * thread may hold one, or others may wait until it has done what it does unlocked. */
@@ -22,7 +23,7 @@ void large_lock(void) {
 }
 
 void large_unlock(void) {
-    __atomic_store_n(&large_store.has_dirty, large_store.oldest != NULL, __ATOMIC_RELAXED);
+    __atomic_store_n(&large_dirty_flag, large_store.oldest != NULL, __ATOMIC_RELAXED);
     limits_account(&large_store.accounted_bytes,
                    large_store.stats.live_bytes + large_store.stats.free_dirty_bytes);
     if (!fork_took_lock)
@@ -253,10 +254,6 @@ void *large_resize(void *pointer, size_t bytes, const char **what) {
 }
 
 /* ---- The whole store ---- */
-
-bool large_has_dirty(void) {
-    return __atomic_load_n(&large_store.has_dirty, __ATOMIC_RELAXED);
-}
 
 size_t large_purge(bool all) {
     if (!all && !large_has_dirty())

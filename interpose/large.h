@@ -42,8 +42,13 @@ void *large_resize(void *pointer, size_t bytes, const char **what);
  * the bytes given back. */
 size_t large_purge(bool all);
 
-/* Is there free memory kept that may be resident?  One load, no lock. */
-bool large_has_dirty(void);
+/* Is there free memory kept that may be resident?  Written under the store's lock, read without.
+ * Inline: a process without large objects has no page of large.c (layout.ld). */
+extern bool large_dirty_flag;
+
+static inline bool large_has_dirty(void) {
+    return __atomic_load_n(&large_dirty_flag, __ATOMIC_RELAXED);
+}
 
 typedef struct {
     uint64_t n_objects, live_bytes; /* live large objects */

@@ -127,7 +127,6 @@ typedef struct {
     uint64_t peak_ms;               /* as of when */
     demand_t demand;
     large_stats_t stats;
-    bool has_dirty; /* also read without the lock: whether it is worth taking */
 } large_store_t;
 
 extern large_store_t large_store;

@@ -83,7 +83,8 @@ __attribute__((cold, noinline)) static void *get_when_short(size_t bytes, size_t
 }
 
 static __attribute__((noinline)) void watch_limits(void) {
-    group_limit_look_if_due();
+    if (group_limit_look_is_due())
+        group_limit_look();
     if (limits_relief_is_due())
         heaps_trim();
 }

@@ -127,6 +127,15 @@ TEST(Library, WhatEveryProcessRunsLiesInItsFirst64KiB) {
     }
     EXPECT_EQ(seen.size(), 3u);
 }
+
+// So is no call out of there on the way of an ordinary one.
+TEST(Library, ASmallProcessHasItsFirst64KiBOnly) {
+    Outcome outcome = run_program({{"small_process"}, {}, {}});
+    ASSERT_TRUE(outcome.succeeded()) << outcome;
+    std::smatch match;
+    ASSERT_TRUE(std::regex_search(outcome.out, match, std::regex("code: ([0-9]+) KiB"))) << outcome;
+    EXPECT_LE(std::stoul(match[1]), 64u) << outcome;
+}
 #endif
 
 TEST(Library, SonameIsVersioned) {
