@@ -62,7 +62,8 @@ static void count(thread_heap_t *heap, const run_t *run) {
 /* ---- Runs come and go ---- */
 
 static bool make_run(thread_heap_t *heap, unsigned size_class) {
-    void *start = heap_get_element(heap, RUN_BYTES, TILE_BYTES, NULL);
+    bool is_zero = false;
+    void *start = heap_get_element(heap, RUN_BYTES, TILE_BYTES, &is_zero);
     if (!start)
         return false;
     region_t *region = region_of(start);
@@ -71,7 +72,7 @@ static bool make_run(thread_heap_t *heap, unsigned size_class) {
     uint64_t *bits = run_bits(run);
     region_use_header(region, run, run + 1);
     region_use_header(region, bits, bits + run_capacity[size_class] / 64 + 1);
-    run_init(run, bits, size_class);
+    run_init(run, bits, size_class, is_zero);
     count(heap, run);
     region_set_tile_class(region, region_tile(start), size_class);
     relist(heap, run, run_tile_number(start));
@@ -144,7 +145,8 @@ static uint32_t take_ready(thread_heap_t *heap, uint32_t tile_number, uint32_t n
     return n;
 }
 
-/* Make some blocks ready that lie on clean pages. */
+/* Make some blocks ready that lie on clean pages; there may be none if a program has written to
+ * them. */
 static bool open_pages(thread_heap_t *heap, unsigned size_class, unsigned n_pages) {
     if (limits_would_exceed(n_pages * RUN_PAGE_BYTES))
         return false;
@@ -154,17 +156,21 @@ static bool open_pages(thread_heap_t *heap, unsigned size_class, unsigned n_page
     run_t *run = run_of_tile(tile_number);
     region_t *region = region_of(run);
     uncount(heap, run);
-    run_open_pages(run, run_bits(run), run_at(tile_number), n_pages, heap->key);
+    const block_t *written =
+        run_open_pages(run, run_bits(run), run_at(tile_number), n_pages, heap->key);
     count(heap, run);
     heap_note_resident(&heap->mheaps[region->heap_index]);
     relist(heap, run, tile_number);
+    if (__builtin_expect(written != NULL, 0))
+        misuse("malloc", written, "in use without having been allocated, or written to after free");
     return true;
 }
 
 uint32_t heap_take_blocks(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks,
                           unsigned n_pages, block_t **end) {
-    if (!heap->ready_runs[size_class] && !open_pages(heap, size_class, n_pages))
-        return 0;
+    while (!heap->ready_runs[size_class])
+        if (!open_pages(heap, size_class, n_pages))
+            return 0;
     uint32_t n = 0;
     do
         n += take_ready(heap, heap->ready_runs[size_class], n_blocks - n, end - n);

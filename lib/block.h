@@ -63,6 +63,14 @@ static inline void block_clear_mark(block_t *block) {
         block->mark = 0;
 }
 
+/* Makes the page resident by a write that changes nothing: a read would get the system's page of
+ * zeros, and the first write after it a second fault. */
+static inline void block_touch(block_t *block) {
+    uintptr_t nothing = 0;
+    __asm__("" : "+r"(nothing)); /* adding a constant 0 may become a read */
+    __atomic_fetch_add(&block->mark, nothing, __ATOMIC_RELAXED);
+}
+
 /* Odd, and each other's inverse modulo 2^64: 2^64 / golden ratio, whose bits show no pattern. */
 #define BLOCK_DECODE_FACTOR 0x9e3779b97f4a7c15u
 #define BLOCK_ENCODE_FACTOR 0xf1de83e19937733du

@@ -107,11 +107,12 @@ static blocks_t blocks_with_guard(const run_t *run) {
     return (blocks_t){0, run_capacity[run->size_class] + 1u};
 }
 
-void run_init(run_t *run, uint64_t *bits, unsigned size_class) {
+void run_init(run_t *run, uint64_t *bits, unsigned size_class, bool is_zero) {
     uint32_t capacity = run_capacity[size_class];
     *run = (run_t){.size_class = (uint8_t)size_class,
                    .n_free = (uint16_t)capacity,
-                   .clean_pages = RUN_ALL_PAGES};
+                   .clean_pages = RUN_ALL_PAGES,
+                   .zero_pages = is_zero ? RUN_ALL_PAGES : 0};
     blocks_t set = blocks_with_guard(run);
     for (uint32_t word = 0; word * 64 < set.to; word++)
         __atomic_store_n(&bits[word], word_mask(set, word), __ATOMIC_RELAXED);
@@ -151,23 +152,63 @@ static inline unsigned highest_page(uint32_t pages) {
     return 31u - (unsigned)__builtin_clz(pages);
 }
 
-/* All blocks that touch a clean page are free. */
-static void open_page(run_t *run, char *start, unsigned page, uintptr_t key) {
-    size_t bytes = size_class_bytes(run->size_class);
-    blocks_t blocks = blocks_beginning_on(run, page);
-    run->clean_pages &= (uint16_t) ~(1u << page);
+/* The block's first word is not 0 on a page that is. */
+static __attribute__((noinline, cold)) void make_live(run_t *run, uint64_t *bits, uint32_t index) {
+    __atomic_store_n(&bits[index / 64], bits[index / 64] & ~((uint64_t)1 << index % 64),
+                     __ATOMIC_RELAXED);
+    run->n_free--;
+}
+
+static void mark_blocks(char *start, blocks_t blocks, size_t bytes, uintptr_t key) {
     for (uint32_t i = blocks.from; i < blocks.to; i++)
         block_set_mark((block_t *)(start + i * bytes), key);
 }
 
-void run_open_pages(run_t *run, const uint64_t *bits, void *start, unsigned n_pages,
-                    uintptr_t key) {
+/* The same on a page that is zero.  Returns a block that was written to, or NULL. */
+static const block_t *mark_zero_blocks(run_t *run, uint64_t *bits, char *start, blocks_t blocks,
+                                       uintptr_t key) {
+    size_t bytes = size_class_bytes(run->size_class);
+    const block_t *written = NULL;
+    if (blocks.from < blocks.to)
+        block_touch((block_t *)(start + blocks.from * bytes));
+    for (uint32_t i = blocks.from; i < blocks.to; i++) {
+        block_t *block = (block_t *)(start + i * bytes);
+        if (__builtin_expect(block->mark == 0, 1)) {
+            block_set_mark(block, key);
+        } else {
+            make_live(run, bits, i);
+            written = block;
+        }
+    }
+    return written;
+}
+
+/* All blocks that touch a clean page are free. */
+static const block_t *open_page(run_t *run, uint64_t *bits, char *start, unsigned page,
+                                uintptr_t key) {
+    uint16_t bit = (uint16_t)(1u << page);
+    bool is_zero = run->zero_pages & bit;
+    blocks_t blocks = blocks_beginning_on(run, page);
+    run->clean_pages &= (uint16_t)~bit;
+    run->zero_pages &= (uint16_t)~bit;
+    if (BLOCK_CHECKS && is_zero)
+        return mark_zero_blocks(run, bits, start, blocks, key);
+    mark_blocks(start, blocks, size_class_bytes(run->size_class), key);
+    return NULL;
+}
+
+const block_t *run_open_pages(run_t *run, uint64_t *bits, void *start, unsigned n_pages,
+                              uintptr_t key) {
+    const block_t *written = NULL;
     do {
-        for (; n_pages && run->clean_pages; n_pages--)
-            open_page(run, start, highest_page(run->clean_pages), key);
+        for (; n_pages && run->clean_pages; n_pages--) {
+            const block_t *found = open_page(run, bits, start, highest_page(run->clean_pages), key);
+            written = found ? found : written;
+        }
         run->n_ready = (uint16_t)count_ready(run, bits);
         n_pages = 1;
     } while (!run->n_ready && run->clean_pages);
+    return written;
 }
 
 uint32_t run_holes(const run_t *run, const uint64_t *bits) {
@@ -182,6 +223,7 @@ uint32_t run_holes(const run_t *run, const uint64_t *bits) {
 
 void run_set_clean(run_t *run, const uint64_t *bits, uint32_t pages) {
     run->clean_pages |= (uint16_t)pages;
+    run->zero_pages |= (uint16_t)pages;
     run->n_ready = (uint16_t)count_ready(run, bits);
 }
 
@@ -190,6 +232,7 @@ bool run_is_sound(const run_t *run, const uint64_t *bits) {
     blocks_t all = {0, capacity}, set = blocks_with_guard(run);
     uint32_t last = capacity / 64;
     return count_free(bits, all) == run->n_free && count_ready(run, bits) == run->n_ready &&
+           !(run->zero_pages & ~run->clean_pages) &&
            (bits[last] & ~word_mask(all, last)) == (word_mask(set, last) & ~word_mask(all, last));
 }
 

@@ -56,8 +56,9 @@ typedef struct run {
     uint16_t clean_pages; /* bit per page */
     uint16_t n_searched;  /* n_free when last searched for free pages (heap_runs.c) */
     uint8_t size_class;
-    uint8_t state;     /* run_state_t */
-    uint8_t is_joined; /* to the element of the run before it */
+    uint8_t state;       /* run_state_t */
+    uint8_t is_joined;   /* to the element of the run before it */
+    uint16_t zero_pages; /* of clean_pages, those that came zeroed or were given back */
 } run_t;
 
 _Static_assert(sizeof(run_t) == 32, "dense table in the region header");
@@ -125,16 +126,21 @@ static inline bool run_is_clean_at(const run_t *run, uint32_t offset) {
     return __atomic_load_n(&run->clean_pages, __ATOMIC_RELAXED) >> offset / RUN_PAGE_BYTES & 1;
 }
 
-/* All blocks free, all pages clean. */
-void run_init(run_t *run, uint64_t *bits, unsigned size_class);
+/* All blocks free, all pages clean.  is_zero: its memory is known to be. */
+void run_init(run_t *run, uint64_t *bits, unsigned size_class, bool is_zero);
 
 /* Take at most n_blocks ready blocks of the run that begins at `start`: the one with the lowest
  * address is stored at end[-1], the next at end[-2], and so on.  Returns how many. */
 uint32_t run_take(run_t *run, uint64_t *bits, void *start, uint32_t n_blocks, block_t **end);
 
 /* Open clean pages, the highest first, since the next element's tag lies on the last: at least so
- * many, if there are, and as many as it takes to have a ready block.  Their blocks get marks. */
-void run_open_pages(run_t *run, const uint64_t *bits, void *start, unsigned n_pages, uintptr_t key);
+ * many, if there are, and as many as it takes to have a ready block.  Their blocks get marks.
+ *
+ * A block that was written to while its page was zero is not given out: it counts as live from now
+ * on, since a program that freed an address without owning it may have got it from malloc.  The
+ * last such block is returned, NULL if there is none. */
+const block_t *run_open_pages(run_t *run, uint64_t *bits, void *start, unsigned n_pages,
+                              uintptr_t key);
 
 /* The pages that are not clean and hold no byte of a block that is not free. */
 uint32_t run_holes(const run_t *run, const uint64_t *bits);

@@ -4,8 +4,10 @@
 #include "misuse.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <cstring>
+#include <vector>
 
 using namespace interpose;
 
@@ -145,6 +147,68 @@ TEST_F(MisuseNeverAllocated, FreeIsNoticedOnTheWayHome) {
         malloc_trim(0);
     });
     EXPECT_TRUE(is_reported(outcome, "free", hex(place_)));
+}
+
+// A page that was given back reads as zeros: what is written there meanwhile is found when the page
+// is used again.
+class MisuseOfPagesGivenBack : public testing::Test {
+  protected:
+    static constexpr size_t kSize = 1024;
+    std::vector<char *> objects_ = std::vector<char *>(4000);
+    char *victim_ = nullptr;
+    void SetUp() override {
+        SKIP_UNDER_STAND_IN("libmheap's line");
+        for (char *&object : objects_)
+            object = static_cast<char *>(malloc(kSize));
+        for (size_t i = 0; i < objects_.size(); i++)
+            if (i % 16 != 0) // the page of every fourth one stays
+                free(objects_[i]);
+        malloc_trim(0);
+        victim_ = objects_[2008];
+    }
+    void TearDown() override {
+        for (size_t i = 0; i < objects_.size(); i += 16)
+            free(objects_[i]);
+    }
+    void use_all_pages() {
+        for (size_t i = 0; i < objects_.size(); i++)
+            if (opaque(malloc(kSize)) == victim_)
+                _exit(4);
+    }
+};
+
+TEST_F(MisuseOfPagesGivenBack, AWriteAfterFreeIsFound) {
+    Outcome outcome = run_in_child([&] {
+        memset(opaque(victim_), 0x41, 8);
+        use_all_pages();
+    });
+    EXPECT_TRUE(is_reported(outcome, "malloc", hex(victim_)));
+}
+
+// The second free cannot know: the mark went with the page.
+TEST_F(MisuseOfPagesGivenBack, AnObjectFreedTwiceThatWasAllocatedOnceIsFound) {
+    Outcome outcome = run_in_child([&] {
+        free(objects_[0]); // from now on there is a list
+        free(opaque(victim_));
+        require(opaque(malloc(kSize)) == victim_, "last in, first out");
+        memset(opaque(victim_), 0x41, 8);
+        use_all_pages();
+    });
+    EXPECT_TRUE(is_reported(outcome, "malloc", hex(victim_)));
+}
+
+TEST_F(MisuseOfPagesGivenBack, OtherwiseNothingIs) {
+    Outcome outcome = run_in_child([&] {
+        std::vector<char *> others(objects_.size());
+        for (int round = 0; round < 3; round++) {
+            for (char *&other : others)
+                other = static_cast<char *>(memset(malloc(kSize), 0x41, kSize));
+            for (size_t i = 0; i < others.size(); i++)
+                free(others[(i * 7919) % others.size()]);
+            malloc_trim(0);
+        }
+    });
+    EXPECT_TRUE(outcome.succeeded()) << outcome;
 }
 
 // The rest of the 64 KiB that is too short for a block, where 1000-byte requests lie at multiples

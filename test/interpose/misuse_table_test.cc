@@ -33,7 +33,8 @@ bool starts_with(const std::string &text, const char *start) {
 
 // Where it is noticed decides which function the line names.
 std::string function_of(const Row &row) {
-    if (starts_with(row.name, "after-free") || row.name == "twice-overwritten")
+    if (starts_with(row.name, "after-free") || row.name == "twice-overwritten" ||
+        row.name == "never-free-reused")
         return "(malloc|mheap)";
     if (row.name.find("usable-size") != std::string::npos)
         return "malloc_usable_size";

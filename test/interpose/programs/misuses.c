@@ -361,28 +361,33 @@ static void usable_size_inside(size_t bytes) {
 }
 
 /* What would be an object if more of them had been allocated: at the start of the 64 KiB that the
- * newest of a few hundred lies in, which are used from their end; it lies in their second half. */
-static void *before_the_newest(size_t bytes) {
+ * newest of so many lies in, which are used from their end; it lies in their second half. */
+static void *before_the_newest(size_t bytes, int n_objects) {
     uintptr_t newest = 0;
-    for (int i = 0; i < 240 || (newest & 0xffff) < 0x8000; i++)
+    for (int i = 0; i < n_objects || (newest & 0xffff) < 0x8000; i++)
         newest = (uintptr_t)malloc(bytes);
     return hidden_at(newest & ~(uintptr_t)0xffff);
 }
 
 static void realloc_never_allocated(size_t bytes) {
-    refuse_unless(realloc(before_the_newest(bytes), bytes / 2));
+    refuse_unless(realloc(before_the_newest(bytes, 240), bytes / 2));
 }
 
 static void free_never_allocated(size_t bytes) {
-    free(before_the_newest(bytes));
+    free(before_the_newest(bytes, 240));
     malloc_trim(0);
 }
 
+/* So many objects that they lie in fresh memory, and 64 KiB more, so that all around the place is
+ * used. */
 static void reuse_never_allocated(size_t bytes) {
-    void *place = before_the_newest(bytes);
+    void *place = before_the_newest(bytes, 16000);
     free(place);
-    if (malloc(bytes) == place)
-        status = 4;
+    void *object = malloc(bytes);
+    memset(hidden(object), 1, bytes);
+    for (size_t taken = 0; taken < 1 << 16; taken += bytes)
+        if (malloc(bytes) == object)
+            status = 4;
 }
 
 /* ---- Overwritten ---- */
@@ -640,8 +645,8 @@ static const row_t rows[] = {
      "realloc of a place where an object might be but none ever was"},
     {"never-free", free_never_allocated, 1024, LATER,
      "free of such a place: seen when it goes home"},
-    {"never-free-reused", reuse_never_allocated, 1024, NO,
-     "the same, but malloc gives it out before"},
+    {"never-free-reused", reuse_never_allocated, 1024, LATER,
+     "the same, but malloc gives it out before: seen when its page, fresh memory, is first used"},
 
     {"overflow-1", overflow, 1, STOPS, "1 byte written past a medium object"},
     {"overflow-8", overflow, 8, STOPS, "8 bytes"},
