@@ -26,13 +26,14 @@ static void add_region(stats_t *stats, region_t *region) {
     mheap_t *h = region_mheap(region);
     mheap_usage_t usage;
     mheap_usage(region_vector(region), &usage);
+    uint64_t header_bytes = region->n_header_pages * RUN_PAGE_BYTES;
     stats->n_mheaps++;
     stats->reserved_bytes += REGION_HEADER_BYTES + h->max_len;
-    stats->accessible_bytes += REGION_HEADER_BYTES + h->accessible_len;
+    stats->accessible_bytes += header_bytes + h->accessible_len;
     stats->n_objects += usage.object_count;
     stats->live_bytes += usage.bytes_used;
     stats->free_bytes += usage.bytes_free + (h->accessible_len - h->len);
-    stats->overhead_bytes += REGION_HEADER_BYTES + h->len - usage.bytes_used - usage.bytes_free;
+    stats->overhead_bytes += header_bytes + h->len - usage.bytes_used - usage.bytes_free;
     stats->dirty_bytes += mheap_dirty_bytes(h);
     for (unsigned tile = 0; tile < N_REGION_TILES; tile++)
         if (region->tile_class[tile] != TILE_ELEMENTS)

@@ -11,7 +11,7 @@
  *   live      in objects that the program holds, as malloc_usable_size counts them
  *   listed    free, in fast lists, batches and inboxes, ready for use
  *   free      in free elements, in free blocks of runs, and behind the mheaps' ends
- *   overhead  headers, boundary tags, and what is left over in runs
+ *   overhead  headers' pages in use, boundary tags, and what is left over in runs
  */
 typedef struct {
     uint64_t n_heaps, n_mheaps, n_runs, n_objects;

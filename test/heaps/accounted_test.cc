@@ -56,4 +56,19 @@ TEST(Accounted, GrowthFreesTrims) {
     });
 }
 
+// The statistics: overhead is what is in use of headers, not what is reserved for them.
+TEST(Accounted, OverheadIsResident) {
+    in_new_heap([](void *pin) {
+        EXPECT_GE(api_overhead_bytes(pin), 2 * 4 * kKiB) << "heap and mheap";
+        EXPECT_LE(api_overhead_bytes(pin), api_resident_bytes(pin));
+        std::vector<void *> objects = allocate(4 * kMiB, 100, 5000);
+        double counted = static_cast<double>(api_counted_bytes(pin));
+        double resident = static_cast<double>(api_resident_bytes(pin));
+        EXPECT_NEAR(counted, resident, resident * 0.05);
+        free_all_but(objects, objects.size() + 1);
+        heaps_trim();
+        EXPECT_LE(api_overhead_bytes(pin), api_resident_bytes(pin));
+    });
+}
+
 } // namespace

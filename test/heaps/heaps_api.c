@@ -47,6 +47,24 @@ uint64_t api_resident_bytes(void *pointer_in_heap) {
     return vm_resident_bytes(region_of(pointer_in_heap), REGION_BYTES);
 }
 
+static stats_t stats_of_heap(void *pointer_in_heap) {
+    stats_t stats = {0};
+    thread_heap_t *heap = heap_by_id(owner_of(pointer_in_heap));
+    heap_lock(heap);
+    stats_add_heap(&stats, heap);
+    heap_unlock(heap);
+    return stats;
+}
+
+uint64_t api_overhead_bytes(void *pointer_in_heap) {
+    return stats_of_heap(pointer_in_heap).overhead_bytes;
+}
+
+uint64_t api_counted_bytes(void *pointer_in_heap) {
+    stats_t stats = stats_of_heap(pointer_in_heap);
+    return stats.live_bytes + stats.listed_bytes + stats.dirty_bytes + stats.overhead_bytes;
+}
+
 uint64_t api_accounted_bytes(void *pointer_in_heap) {
     region_t *region = region_of(pointer_in_heap);
     thread_heap_t *heap = heap_by_id(owner_of(pointer_in_heap));
