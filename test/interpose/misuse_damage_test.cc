@@ -188,7 +188,7 @@ TEST_F(MisuseOfPagesGivenBack, AWriteAfterFreeIsFound) {
 // The second free cannot know: the mark went with the page.
 TEST_F(MisuseOfPagesGivenBack, AnObjectFreedTwiceThatWasAllocatedOnceIsFound) {
     Outcome outcome = run_in_child([&] {
-        free(objects_[0]); // from now on there is a list
+        free(objects_[2000]); // from now on there is a list
         free(opaque(victim_));
         require(opaque(malloc(kSize)) == victim_, "last in, first out");
         memset(opaque(victim_), 0x41, 8);
