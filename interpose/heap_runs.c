@@ -262,8 +262,7 @@ static bool is_worth_searching(run_t *run) {
     if (run->n_searched > n_free)
         run->n_searched = (uint16_t)n_free;
     uint32_t n_live_then = capacity - run->n_searched;
-    if (n_free < capacity / HOLES_PART_OF_RUN ||
-        n_free - run->n_searched <= n_live_then / HOLES_STEPS_OF_LIVE)
+    if (n_free < capacity / HOLES_PART_OF_RUN || n_free - run->n_searched <= n_live_then / HOLES_STEPS_OF_LIVE)
         return false;
     run->n_searched = (uint16_t)n_free;
     return true;
@@ -306,8 +305,7 @@ static size_t purge_run(thread_heap_t *heap, void *start, size_t max_bytes, bool
     run_t *run = run_of_tile(run_tile_number(start));
     if (!is_worth_searching(run))
         return 0;
-    uint64_t *bits = run_bits(run);
-    uint32_t holes = run_holes(run, bits);
+    uint32_t holes = run_holes(run, run_bits(run));
     if ((holes & LAST_PAGE) && !join_next(region_of(start), region_tile(start)))
         holes &= ~LAST_PAGE;
     holes = whole_system_pages(holes);
@@ -315,7 +313,7 @@ static size_t purge_run(thread_heap_t *heap, void *start, size_t max_bytes, bool
         return 0;
     uint32_t gone = purge_pages(start, holes, (unsigned)(max_bytes / RUN_PAGE_BYTES));
     uncount(heap, run);
-    run_set_clean(run, bits, gone);
+    run_set_clean(run, gone);
     count(heap, run);
     relist(heap, run, run_tile_number(start));
     *is_done = gone == holes;

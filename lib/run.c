@@ -32,9 +32,11 @@ static inline uint32_t blocks_before(uint32_t offset, unsigned size_class) {
     return (uint32_t)(((uint64_t)offset * run_reciprocal[size_class]) >> 32);
 }
 
-/* The first block that begins at this offset or behind it. */
+/* The first block that begins at this offset or behind it: as blocks_before, or one more where the
+ * offset is not a block's (run_offset_is_block, of the same product). */
 static inline uint32_t block_from(uint32_t offset, unsigned size_class) {
-    return blocks_before(offset + (uint32_t)size_class_bytes(size_class) - 1, size_class);
+    uint64_t product = (uint64_t)offset * run_reciprocal[size_class];
+    return (uint32_t)(product >> 32) + ((uint32_t)product >= run_reciprocal[size_class]);
 }
 
 /* Blocks that lie wholly on the pages from `page` to before `end`. */
@@ -46,7 +48,7 @@ static blocks_t blocks_within(const run_t *run, unsigned page, unsigned end) {
 }
 
 /* Blocks that have a byte on the page. */
-static blocks_t blocks_touching(const run_t *run, unsigned page) {
+static inline blocks_t blocks_touching(const run_t *run, unsigned page) {
     uint32_t from = page * (uint32_t)RUN_PAGE_BYTES, to = from + (uint32_t)RUN_PAGE_BYTES;
     uint32_t capacity = run_capacity[run->size_class];
     return (blocks_t){blocks_before(from, run->size_class),
@@ -57,6 +59,14 @@ static blocks_t blocks_touching(const run_t *run, unsigned page) {
 static blocks_t blocks_beginning_on(const run_t *run, unsigned page) {
     blocks_t touching = blocks_touching(run, page);
     return (blocks_t){block_from(page * (uint32_t)RUN_PAGE_BYTES, run->size_class), touching.to};
+}
+
+/* Blocks that have a byte on the page and none on a clean one, but perhaps this. */
+static blocks_t blocks_ready_with(const run_t *run, unsigned page) {
+    blocks_t touching = blocks_touching(run, page), within = blocks_within(run, page, page + 1);
+    uint32_t clean_pages = (uint32_t)run->clean_pages << 1; /* none lies before the first page */
+    return (blocks_t){clean_pages >> page & 1 ? within.from : touching.from,
+                      clean_pages >> (page + 2) & 1 ? within.to : touching.to};
 }
 
 /* The first page of `pages` from `page` on; N_RUN_PAGES if there is none. */
@@ -119,18 +129,14 @@ void run_init(run_t *run, uint64_t *bits, unsigned size_class, bool is_zero) {
 }
 
 /* Up to n_blocks of the word's blocks, stored downwards from `end`.  Returns how many. */
-static uint32_t take_from_word(uint64_t *word, uint64_t mask, char *first, size_t bytes,
-                               uint32_t n_blocks, block_t **end) {
-    uint64_t rest = *word & mask, left = *word;
-    uint32_t n = 0;
-    for (; rest && n < n_blocks; n++) {
-        unsigned i = (unsigned)__builtin_ctzll(rest);
-        *--end = (block_t *)(first + i * bytes);
-        left ^= rest & -rest;
-        rest &= rest - 1;
-    }
-    __atomic_store_n(word, left, __ATOMIC_RELAXED);
-    return n;
+static inline uint32_t take_from_word(uint64_t *word, uint64_t mask, char *first, size_t bytes,
+                                      uint32_t n_blocks, block_t **end) {
+    uint64_t ready = *word & mask, rest = ready;
+    block_t **to = end, **last = end - n_blocks;
+    for (; rest && to > last; rest &= rest - 1)
+        *--to = (block_t *)(first + (size_t)(unsigned)__builtin_ctzll(rest) * bytes);
+    __atomic_store_n(word, *word ^ ready ^ rest, __ATOMIC_RELAXED);
+    return (uint32_t)(end - to);
 }
 
 uint32_t run_take(run_t *run, uint64_t *bits, void *start, uint32_t n_blocks, block_t **end) {
@@ -188,26 +194,25 @@ static const block_t *open_page(run_t *run, uint64_t *bits, char *start, unsigne
                                 uintptr_t key) {
     uint16_t bit = (uint16_t)(1u << page);
     bool is_zero = run->zero_pages & bit;
-    blocks_t blocks = blocks_beginning_on(run, page);
+    blocks_t blocks = blocks_beginning_on(run, page), ready = blocks_ready_with(run, page);
+    const block_t *written = NULL;
     run->clean_pages &= (uint16_t)~bit;
     run->zero_pages &= (uint16_t)~bit;
     if (BLOCK_CHECKS && is_zero)
-        return mark_zero_blocks(run, bits, start, blocks, key);
-    mark_blocks(start, blocks, size_class_bytes(run->size_class), key);
-    return NULL;
+        written = mark_zero_blocks(run, bits, start, blocks, key);
+    else
+        mark_blocks(start, blocks, size_class_bytes(run->size_class), key);
+    run->n_ready = (uint16_t)(run->n_ready + count_free(bits, ready));
+    return written;
 }
 
 const block_t *run_open_pages(run_t *run, uint64_t *bits, void *start, unsigned n_pages,
                               uintptr_t key) {
     const block_t *written = NULL;
-    do {
-        for (; n_pages && run->clean_pages; n_pages--) {
-            const block_t *found = open_page(run, bits, start, highest_page(run->clean_pages), key);
-            written = found ? found : written;
-        }
-        run->n_ready = (uint16_t)count_ready(run, bits);
-        n_pages = 1;
-    } while (!run->n_ready && run->clean_pages);
+    for (; run->clean_pages && (n_pages || !run->n_ready); n_pages -= n_pages > 0) {
+        const block_t *found = open_page(run, bits, start, highest_page(run->clean_pages), key);
+        written = found ? found : written;
+    }
     return written;
 }
 
@@ -221,10 +226,14 @@ uint32_t run_holes(const run_t *run, const uint64_t *bits) {
     return holes;
 }
 
-void run_set_clean(run_t *run, const uint64_t *bits, uint32_t pages) {
-    run->clean_pages |= (uint16_t)pages;
-    run->zero_pages |= (uint16_t)pages;
-    run->n_ready = (uint16_t)count_ready(run, bits);
+void run_set_clean(run_t *run, uint32_t pages) {
+    for (; pages; pages &= pages - 1) {
+        unsigned page = (unsigned)__builtin_ctz(pages);
+        blocks_t ready = blocks_ready_with(run, page);
+        run->clean_pages |= (uint16_t)(1u << page);
+        run->zero_pages |= (uint16_t)(1u << page);
+        run->n_ready = (uint16_t)(run->n_ready - (ready.to - ready.from));
+    }
 }
 
 bool run_is_sound(const run_t *run, const uint64_t *bits) {

@@ -146,7 +146,7 @@ const block_t *run_open_pages(run_t *run, uint64_t *bits, void *start, unsigned 
 uint32_t run_holes(const run_t *run, const uint64_t *bits);
 
 /* These pages of free blocks were given back. */
-void run_set_clean(run_t *run, const uint64_t *bits, uint32_t pages);
+void run_set_clean(run_t *run, uint32_t pages);
 
 /* The invariants that concern the run alone (H3, H4 in check.h). */
 __attribute__((cold)) bool run_is_sound(const run_t *run, const uint64_t *bits);
