@@ -248,7 +248,8 @@ void heap_put_blocks(thread_heap_t *heap, unsigned size_class, block_t *const *b
  * pages of as many blocks as came home would be worth it: so many bytes, and this part of what is
  * resident.  Only runs that blocks came home to are looked at, only if so much of one is free, and
  * not again before so much of what was live then was freed: pages become free by and by if blocks
- * are freed in order, and in random order when few live ones are left for each.
+ * are freed in order, and in random order when few live ones are left for each.  With many blocks
+ * on a page that is very few: if the last search found none, the next one waits for longer.
  */
 #define HOLES_MIN_BYTES        ((uint64_t)1 << 20)
 #define HOLES_PART_OF_RESIDENT 32u
@@ -256,13 +257,18 @@ void heap_put_blocks(thread_heap_t *heap, unsigned size_class, block_t *const *b
 #define HOLES_READY_PART       3u
 #define HOLES_READY_MIN_BYTES  ((uint64_t)256 << 10)
 #define HOLES_STEPS_OF_LIVE    16u
+#define HOLES_STEPS_OF_MANY    4u
+#define HOLES_MANY_BLOCKS      (16u * N_RUN_PAGES) /* of a run */
 
 static bool is_worth_searching(run_t *run) {
     uint32_t capacity = run_capacity[run->size_class], n_free = run->n_free;
     if (run->n_searched > n_free)
         run->n_searched = (uint16_t)n_free;
     uint32_t n_live_then = capacity - run->n_searched;
-    if (n_free < capacity / HOLES_PART_OF_RUN || n_free - run->n_searched <= n_live_then / HOLES_STEPS_OF_LIVE)
+    bool found_none = !run->clean_pages;
+    uint32_t n_steps =
+        found_none && capacity >= HOLES_MANY_BLOCKS ? HOLES_STEPS_OF_MANY : HOLES_STEPS_OF_LIVE;
+    if (n_free < capacity / HOLES_PART_OF_RUN || n_free - run->n_searched <= n_live_then / n_steps)
         return false;
     run->n_searched = (uint16_t)n_free;
     return true;
