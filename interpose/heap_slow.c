@@ -199,37 +199,57 @@ void heap_put_now(thread_heap_t *heap, void *pointer) {
 
 /* ---- Whole heaps ---- */
 
-/* Blocks that came home go on the owner's own lists while there is room: they are wanted again. */
-static bool take_to_list(thread_heap_t *heap, block_t *block) {
+/* Where a free block belongs: in one of our runs, or an element. */
+static unsigned class_of_free(const block_t *block, size_t *bytes) {
     region_t *region = region_of(block);
     unsigned size_class = region_tile_class(region, block);
     if (size_class == TILE_ELEMENTS) {
-        mheap_elt_t *e = elt_at(region_mheap(region), region_uoffset(region, block));
-        size_class = size_class_within(elt_n_bytes(e));
-        if (!thread_heap_wants_element(heap, size_class))
-            return false;
+        *bytes = elt_n_bytes(elt_at(region_mheap(region), region_uoffset(region, block)));
+        return size_class_within(*bytes);
     }
+    *bytes = size_class_bytes(size_class);
+    return size_class;
+}
+
+/* Blocks that came home go on the owner's own lists while there is room: they are wanted again. */
+static bool take_to_list(thread_heap_t *heap, block_t *block, unsigned size_class) {
+    if (region_tile_class(region_of(block), block) == TILE_ELEMENTS &&
+        !thread_heap_wants_element(heap, size_class))
+        return false;
     block_list_t *list = &heap->list[size_class];
     if (list_is_full(list) && !heap_list_grow(heap, size_class)) {
         heap->n_sent_home[size_class]++;
         return false;
     }
-    list_push(heap, list, block);
+    list_push_marked(heap, list, block);
     return true;
 }
 
-void heap_take_inbox(thread_heap_t *heap) {
-    block_t *block = remote_take_inbox(heap);
-    if (!block)
-        return;
+/* Returns its bytes, as they were counted when it was freed. */
+static size_t take_in(thread_heap_t *heap, block_t *block) {
+    size_t bytes;
+    unsigned size_class = class_of_free(block, &bytes);
     bool is_own = heap == self_heap && heap->fast_id == heap->id;
-    while (block) {
-        block_t *next = block_next(block, heap->key, "free");
-        heap->counts.n_inbox_blocks++;
-        if (!is_own || !take_to_list(heap, block))
-            heap_put(heap, block);
-        block = next;
+    heap->counts.n_inbox_blocks++;
+    if (!is_own || !take_to_list(heap, block, size_class))
+        heap_put(heap, block);
+    return bytes;
+}
+
+void heap_take_inbox(thread_heap_t *heap) {
+    block_t *blocks[BATCH_MAX_BLOCKS];
+    uint64_t n_bytes = 0;
+    for (uint32_t n; (n = remote_take(heap, blocks, BATCH_MAX_BLOCKS)) > 0;)
+        for (uint32_t i = 0; i < n; i++)
+            n_bytes += take_in(heap, blocks[i]);
+    for (block_t *block = remote_take_linked(heap), *next; block; block = next) {
+        next = block_next(block, heap->key, "free");
+        n_bytes += take_in(heap, block);
     }
+    if (n_bytes == 0)
+        return;
+    atomic_fetch_sub_explicit(&heap->inbox_bytes, n_bytes, memory_order_relaxed);
+    remote_note_pages(heap);
     heap_purge_if_due(heap);
 }
 

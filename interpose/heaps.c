@@ -10,6 +10,7 @@
 #include "limits.h"
 #include "mheap_internal.h"
 #include "purge_budget.h"
+#include "remote.h"
 #include "secret.h"
 #include "vm.h"
 
@@ -336,8 +337,7 @@ void heaps_fork_child(void) {
         init_alive(&heap->alive);
         if (heap == self_heap)
             pthread_mutex_lock(&heap->alive);
-        else
-            memset(heap->remote, 0, sizeof heap->remote);
+        remote_fork_child(heap);
     }
     lock_reset(&table_lock);
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "remote.h"
 
+#include <string.h>
+
 #include "heap_slow.h"
 #include "heaps.h"
 #include "secret.h"
 
-/* A batch is handed over when it has this many blocks or bytes. */
-#define BATCH_MAX_BLOCKS 128u
+/* A batch is handed over when it has BATCH_MAX_BLOCKS, or this many bytes. */
 #define BATCH_MAX_BYTES  ((uint32_t)64 << 10)
 
 /* Each time an inbox has got so many bytes, whoever filled it asks whether its owner looks into it
@@ -29,62 +30,169 @@ static bool is_to_be_emptied(thread_heap_t *heap, uint64_t before, uint64_t now)
     return now > INBOX_MAX_BYTES || !has_looked_lately(heap);
 }
 
-/* Pairs with remote_take_inbox: the links, and what the users wrote before they freed, are seen by
- * the heap that reuses the blocks. */
-static void push(thread_heap_t *heap, block_t *head, block_t *tail, size_t n_bytes) {
+/* ---- The ring ---- */
+
+static _Atomic(block_t *) *ring_place(thread_heap_t *heap, uint64_t number) {
+    _Atomic(block_t *) *ring = (void *)heap_slot(heap, INBOX_RING_OFFSET);
+    return &ring[number % INBOX_RING_BLOCKS];
+}
+
+/*
+ * Places are got by moving the tail, and filled after that.  The head is read first, and what it
+ * acquires are the stores that emptied the places before it: so the tail is not before it, and what
+ * we write to a place comes after its NULL.
+ */
+static bool put_in_ring(thread_heap_t *heap, block_t *const *blocks, uint32_t n_blocks) {
+    uint64_t head, tail;
+    do {
+        head = atomic_load_explicit(&heap->ring_head, memory_order_acquire);
+        tail = atomic_load_explicit(&heap->ring_tail, memory_order_relaxed);
+        if (tail - head + n_blocks > INBOX_RING_BLOCKS)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&heap->ring_tail, &tail, tail + n_blocks,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    for (uint32_t i = 0; i < n_blocks; i++)
+        atomic_store_explicit(ring_place(heap, tail + i), blocks[i], memory_order_release);
+    return true;
+}
+
+/* Up to the first place that nobody has filled yet. */
+uint32_t remote_take(thread_heap_t *heap, block_t **blocks, uint32_t n_max) {
+    uint64_t head = atomic_load_explicit(&heap->ring_head, memory_order_relaxed);
+    uint64_t n_there = atomic_load_explicit(&heap->ring_tail, memory_order_relaxed) - head;
+    uint32_t n = 0;
+    for (; n < n_max && n < n_there; n++) {
+        _Atomic(block_t *) *place = ring_place(heap, head + n);
+        blocks[n] = atomic_load_explicit(place, memory_order_acquire);
+        if (!blocks[n])
+            break;
+        atomic_store_explicit(place, NULL, memory_order_relaxed);
+    }
+    if (n > 0)
+        atomic_store_explicit(&heap->ring_head, head + n, memory_order_release);
+    return n;
+}
+
+/* Places that a thread had got and not filled would be waited for by all that follow. */
+static void close_gaps(thread_heap_t *heap) {
+    uint64_t to = heap->ring_head;
+    for (uint64_t from = to; from != heap->ring_tail; from++) {
+        block_t *block = *ring_place(heap, from);
+        *ring_place(heap, from) = NULL;
+        if (block)
+            *ring_place(heap, to++) = block;
+    }
+    heap->ring_tail = to;
+}
+
+void remote_fork_child(thread_heap_t *heap) {
+    close_gaps(heap);
+    if (heap->ring_head == heap->ring_tail && !heap->inbox)
+        heap->inbox_bytes = 0; /* no longer right if someone was about to change it */
+    if (heap != self_heap)
+        memset(heap->remote, 0, sizeof heap->remote);
+}
+
+/* ---- What the ring has no room for ---- */
+
+/* Pairs with remote_take_linked: the links, and what the users wrote before they freed, are seen
+ * by the heap that reuses the blocks. */
+static void push_linked(thread_heap_t *heap, block_t *const *blocks, uint32_t n_blocks) {
+    block_t *tail = blocks[n_blocks - 1];
+    for (uint32_t i = 0; i < n_blocks - 1; i++)
+        block_link(blocks[i], blocks[i + 1], heap->key);
     block_t *old = atomic_load_explicit(&heap->inbox, memory_order_relaxed);
     do
         block_link(tail, old, heap->key);
-    while (!atomic_compare_exchange_weak_explicit(&heap->inbox, &old, head, memory_order_release,
-                                                  memory_order_relaxed));
-    uint64_t before = atomic_fetch_add_explicit(&heap->inbox_bytes, n_bytes, memory_order_relaxed);
-    if (is_to_be_emptied(heap, before, before + n_bytes) && heap_try_lock(heap)) {
-        heap_take_inbox(heap);
-        heap_unlock(heap);
-    }
+    while (!atomic_compare_exchange_weak_explicit(&heap->inbox, &old, blocks[0],
+                                                  memory_order_release, memory_order_relaxed));
 }
 
-block_t *remote_take_inbox(thread_heap_t *heap) {
+block_t *remote_take_linked(thread_heap_t *heap) {
     if (!atomic_load_explicit(&heap->inbox, memory_order_relaxed))
         return NULL;
-    /* The bytes are a hint for push: counted a little late or early does no harm. */
-    atomic_store_explicit(&heap->inbox_bytes, 0, memory_order_relaxed);
     return atomic_exchange_explicit(&heap->inbox, NULL, memory_order_acquire);
 }
 
+/* ---- Handing over ---- */
+
+/* There is a block that could be taken: not if the next place was given away and is not filled. */
+static bool inbox_is_ready(thread_heap_t *heap) {
+    uint64_t head = atomic_load_explicit(&heap->ring_head, memory_order_relaxed);
+    return atomic_load_explicit(ring_place(heap, head), memory_order_relaxed) ||
+           atomic_load_explicit(&heap->inbox, memory_order_relaxed);
+}
+
+/*
+ * By whoever filled it.  What others put in and find locked is left to us: so look again after
+ * letting go of the lock.  Their change of inbox_bytes comes between putting and trying the lock,
+ * ours between the lock and looking: if theirs is first we see their blocks, else they see the lock
+ * free.
+ */
+static void empty_inbox(thread_heap_t *heap) {
+    uint64_t n_bytes;
+    do {
+        if (!heap_try_lock(heap))
+            return;
+        heap_take_inbox(heap);
+        heap_unlock(heap);
+        n_bytes = atomic_fetch_add_explicit(&heap->inbox_bytes, 0, memory_order_acq_rel);
+    } while (n_bytes >= INBOX_FULL_BYTES && inbox_is_ready(heap));
+}
+
+static void hand_over(thread_heap_t *heap, block_t *const *blocks, uint32_t n_blocks,
+                      size_t n_bytes) {
+    if (!put_in_ring(heap, blocks, n_blocks))
+        push_linked(heap, blocks, n_blocks);
+    uint64_t before = atomic_fetch_add_explicit(&heap->inbox_bytes, n_bytes, memory_order_acq_rel);
+    if (is_to_be_emptied(heap, before, before + n_bytes))
+        empty_inbox(heap);
+}
+
+static block_t **blocks_of(thread_heap_t *self, const remote_batch_t *batch) {
+    return heap_slot(self, OUTBOX_OFFSET) + (batch - self->remote) * BATCH_MAX_BLOCKS;
+}
+
 static void flush(thread_heap_t *self, remote_batch_t *batch) {
-    thread_heap_t *owner = heap_by_id(batch->owner);
-    block_t *head = batch->head, *tail = batch->tail;
-    uint32_t n_bytes = batch->n_bytes;
-    *batch = (remote_batch_t){.owner = batch->owner};
+    uint32_t n_blocks = batch->n_blocks, n_bytes = batch->n_bytes;
+    batch->n_blocks = batch->n_bytes = 0;
     self->counts.n_remote_batches++;
-    push(owner, head, tail, n_bytes);
+    hand_over(heap_by_id(batch->owner), blocks_of(self, batch), n_blocks, n_bytes);
 }
 
 void remote_free(thread_heap_t *self, block_t *block, owner_id_t owner, size_t n_bytes) {
     remote_batch_t *batch = &self->remote[owner % N_REMOTE_BATCHES];
     if (batch->owner != owner) {
-        if (batch->head)
+        if (batch->n_blocks)
             flush(self, batch);
         batch->owner = owner;
     }
     block_set_mark(block, self->key);
-    block_link(block, batch->head, self->key);
-    if (!batch->head)
-        batch->tail = block;
-    batch->head = block;
+    blocks_of(self, batch)[batch->n_blocks] = block;
     batch->n_bytes += (uint32_t)n_bytes;
-    if (++batch->n_blocks >= BATCH_MAX_BLOCKS || batch->n_bytes >= BATCH_MAX_BYTES)
+    if (++batch->n_blocks == BATCH_MAX_BLOCKS || batch->n_bytes >= BATCH_MAX_BYTES)
         flush(self, batch);
 }
 
 void remote_free_now(block_t *block, owner_id_t owner, size_t n_bytes) {
     block_set_mark(block, secret_key());
-    push(heap_by_id(owner), block, block, n_bytes);
+    hand_over(heap_by_id(owner), &block, 1, n_bytes);
 }
 
 void remote_flush_all(thread_heap_t *self) {
     for (unsigned i = 0; i < N_REMOTE_BATCHES; i++)
-        if (self->remote[i].head)
+        if (self->remote[i].n_blocks)
             flush(self, &self->remote[i]);
+}
+
+void remote_note_pages(thread_heap_t *heap) {
+    region_t *region = region_of(heap);
+    uint64_t n_used = heap->ring_tail < INBOX_RING_BLOCKS ? heap->ring_tail : INBOX_RING_BLOCKS;
+    block_t **ring = heap_slot(heap, INBOX_RING_OFFSET);
+    region_use_header(region, ring, ring + n_used);
+    for (unsigned i = 0; i < N_REMOTE_BATCHES; i++)
+        if (heap->remote[i].owner != OWNER_NONE) {
+            block_t **blocks = blocks_of(heap, &heap->remote[i]);
+            region_use_header(region, blocks, blocks + BATCH_MAX_BLOCKS);
+        }
 }

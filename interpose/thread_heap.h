@@ -7,12 +7,12 @@
  *   fast part      the owning thread only, without a lock: list[], remote[].  While no thread owns
  *                  the heap: whoever holds `alive`.
  *   slow part      whoever holds `lock`: runs, mheaps, regions[], counters.  The owner holds it in
- * its slow paths; any other thread may take it to sweep, validate, walk or print. inbox anyone
- * pushes (release), a holder of `lock` takes all (acquire). alive          a robust mutex that the
- * owner holds while it lives.  The kernel marks it when the thread dies, however it dies and after
- * all its destructors have run; whoever then gets it with trylock owns the heap.  So no exit hook
- * is needed, none can run too early, and a free after the thread's last destructor is an ordinary
- * free.
+ *                  its slow paths; any other thread may take it to sweep, validate, walk or print.
+ *   inbox          anyone puts blocks in (release), a holder of `lock` takes them (acquire).
+ *   alive          a robust mutex that the owner holds while it lives.  The kernel marks it when
+ * the thread dies, however it dies and after all its destructors have run; whoever then gets it
+ * with trylock owns the heap.  So no exit hook is needed, none can run too early, and a free after
+ * the thread's last destructor is an ordinary free.
  *
  * Lock order: no path but fork's holds two of these at once; fork takes the heaps' table (heaps.c),
  * then the heaps in the order of their ids, then large.c's, then the trace's.
@@ -53,14 +53,26 @@ typedef struct {
 
 #define N_LISTED_CLASSES 73u /* up to 36 KiB: opendir takes a little more than 32 */
 
-/* Blocks of one other heap, on their way to its inbox. */
+/* Blocks of one other heap, on their way to its inbox; the pointers are in the outbox. */
 typedef struct {
-    block_t *head, *tail;
     uint32_t n_blocks, n_bytes;
     owner_id_t owner;
 } remote_batch_t;
 
-#define N_REMOTE_BATCHES 16u
+#define N_REMOTE_BATCHES  16u
+#define BATCH_MAX_BLOCKS  64u
+
+/* Below the arrays of the heap's lists: the inbox's ring, then the outbox, a batch behind the
+ * other.  Pages of either are touched when they are first used. */
+#ifndef INBOX_RING_BLOCKS /* the model's is short */
+#define INBOX_RING_BLOCKS 1024u
+#endif
+#define INBOX_RING_OFFSET (-(int64_t)(HEAP_SLOTS_BYTES + HEAP_HANDOVER_BYTES))
+#define OUTBOX_OFFSET     (INBOX_RING_OFFSET + (int64_t)(INBOX_RING_BLOCKS * sizeof(block_t *)))
+
+_Static_assert((INBOX_RING_BLOCKS + N_REMOTE_BATCHES * BATCH_MAX_BLOCKS) * sizeof(block_t *) <=
+                   HEAP_HANDOVER_BYTES,
+               "room for the ring and the outbox");
 
 /* One mheap of the heap. */
 typedef struct {
@@ -134,9 +146,11 @@ typedef struct thread_heap {
     heap_demand_t demand;               /* heap_demand.c */
 
     /* shared part, on a line of its own: the inbox is written by other threads */
-    _Alignas(64) _Atomic(block_t *) inbox;
-    _Atomic uint64_t inbox_bytes;
-    _Atomic uint32_t n_looks;      /* of the owner, which writes it, into its inbox */
+    _Alignas(64) _Atomic uint64_t ring_tail; /* places of the inbox's ring ever given to a block */
+    _Atomic uint64_t ring_head;              /* and those that were emptied */
+    _Atomic(block_t *) inbox;                /* what the ring had no room for, linked */
+    _Atomic uint64_t inbox_bytes;            /* of both; too low, modulo 2^64, while a block is on its way */
+    _Atomic uint32_t n_looks;                /* of the owner, which writes it, into its inbox */
     _Atomic uint32_t n_looks_seen; /* when the inbox was last found full, by whoever filled it */
     _Atomic uint64_t spare_bytes;  /* free and resident, as last looked at by a holder of `lock`; a
                                       hint for who adopts a heap */
@@ -169,14 +183,18 @@ static inline bool list_is_full(const block_list_t *list) {
     return (int32_t)list->top >= list->last;
 }
 
-/* On a list that is not full. */
-static inline void list_push(thread_heap_t *heap, block_list_t *list, block_t *block) {
+/* On a list that is not full.  A block that has its mark, and is not touched. */
+static inline void list_push_marked(thread_heap_t *heap, block_list_t *list, block_t *block) {
     int64_t top = list->top + (int64_t)sizeof(block_t *);
-    block_set_mark(block, heap->key);
     *heap_slot(heap, top) = block;
     /* A fork's child may see us between any two stores: the slot comes first. */
     atomic_signal_fence(memory_order_seq_cst);
     list->top = top;
+}
+
+static inline void list_push(thread_heap_t *heap, block_list_t *list, block_t *block) {
+    block_set_mark(block, heap->key);
+    list_push_marked(heap, list, block);
 }
 
 /* Elements of a hot class are not kept in its list when freed: they are slower to free than blocks

@@ -34,6 +34,7 @@
 
 #define HEAP_SLOTS_BYTES     ((size_t)512 << 10)
 #define HEAP_SLOTS_MAX_ARRAY ((size_t)16 << 10) /* of one list */
+#define HEAP_HANDOVER_BYTES  ((size_t)16 << 10) /* pointers on their way from thread to thread */
 
 #define TILE_ELEMENTS        N_CLASSES /* else the size class of the tile's run */
 
@@ -50,7 +51,8 @@ typedef struct region {
     _Alignas(4096) uint64_t bitmaps[N_REGION_TILES - N_HEADER_TILES][RUN_BITMAP_WORDS];
 } region_t;
 
-_Static_assert(sizeof(region_t) + HEAP_SLOTS_BYTES + 16384 < REGION_HEADER_BYTES &&
+_Static_assert(sizeof(region_t) + HEAP_HANDOVER_BYTES + HEAP_SLOTS_BYTES + 16384 <
+                       REGION_HEADER_BYTES &&
                    REGION_HEADER_BYTES % TILE_BYTES == 0,
                "the header also holds the thread heap, its slots and the mheap's header");
 

@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint64_t kKiB = 1024;
 constexpr uint64_t kFull = 128 * kKiB, kBatch = 64 * kKiB; // remote.c
-constexpr size_t kObject = 512;
+constexpr size_t kObject = 512, kSmall = 16;
 constexpr unsigned kOwner = 0, kOther = 1;
 
 class Inbox : public testing::Test {
@@ -67,6 +67,23 @@ TEST_F(Inbox, OfABusyOwnerIsLeftToIt) {
 TEST_F(Inbox, OfASleepingOwnerIsEmptiedByWhoeverFillsIt) {
     EXPECT_LE(other_frees(4 * kFull), 2 * kFull + kBatch); // once more before it is noticed
     EXPECT_LE(other_frees(8 * kFull), kFull + kBatch);
+}
+
+// 1,024 blocks, then linked to each other; again and again, so that the ring goes round.
+TEST_F(Inbox, TakesMoreBlocksThanItsRingHas) {
+    constexpr size_t kBlocks = 5000; // of 16 bytes: not enough to be emptied by who fills it
+    for (int round = 0; round < 3; round++) {
+        std::vector<void *> blocks;
+        world_switch_to(kOwner);
+        for (size_t i = 0; i < kBlocks; i++)
+            blocks.push_back(heap_malloc(kSmall));
+        world_switch_to(kOther);
+        for (void *block : blocks)
+            heap_free(block);
+        EXPECT_GE(held(), (kBlocks - 64) * kSmall) << round; // the rest is still in a batch
+        owner_looks();
+        EXPECT_STREQ(api_check(), nullptr) << round;
+    }
 }
 
 } // namespace

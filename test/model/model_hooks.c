@@ -94,7 +94,7 @@ static void before(op_kind_t kind, const volatile void *address, size_t bytes, c
 }
 
 static void order_of_load(const volatile void *address, int order) {
-    if (acquires(order))
+    if (acquires(order) && !is(MISTAKE_TAKE_RELAXED, address))
         race_acquire(address);
 }
 
@@ -107,7 +107,7 @@ static void order_of_change(const volatile void *address, int order) {
 }
 
 static void order_of_store(const volatile void *address, int order) {
-    if (releases(order))
+    if (releases(order) && !is(MISTAKE_PUSH_RELAXED, address))
         race_release(address, true);
     else
         race_forget(address);
@@ -147,6 +147,14 @@ static bool ignores_failure(const volatile void *address) {
         order_of_change(p, order);                                                                 \
         uint##bits##_t old = *p;                                                                   \
         *p = old + v;                                                                              \
+        return old;                                                                                \
+    }                                                                                              \
+    uint##bits##_t __tsan_atomic##bits##_fetch_sub(volatile uint##bits##_t *p, uint##bits##_t v,   \
+                                                   int order) {                                    \
+        before(OP_WRITE, p, bits / 8, CALLER);                                                     \
+        order_of_change(p, order);                                                                 \
+        uint##bits##_t old = *p;                                                                   \
+        *p = old - v;                                                                              \
         return old;                                                                                \
     }                                                                                              \
     uint##bits##_t __tsan_atomic##bits##_compare_exchange_val(                                     \

@@ -62,7 +62,7 @@ TEST_P(Protocol, HoldsInEveryOrder) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Scenarios, Protocol,
-                         testing::Values(&scenario_push, &scenario_push_hot,
+                         testing::Values(&scenario_push, &scenario_push_hot, &scenario_push_full,
                                          &scenario_push_over_limit, &scenario_push_asleep,
                                          &scenario_push_awake, &scenario_trim, &scenario_adopt,
                                          &scenario_adopt_dead, &scenario_first_heaps,
@@ -70,8 +70,10 @@ INSTANTIATE_TEST_SUITE_P(Scenarios, Protocol,
                                          &scenario_fork_child_writes, &scenario_fork_child_adopting,
                                          &scenario_two_forks));
 
-// Most of a minute: by hand, with --gtest_also_run_disabled_tests.
-INSTANTIATE_TEST_SUITE_P(DISABLED_Long, Protocol, testing::Values(&scenario_push_awake_long));
+// Minutes: by hand, with --gtest_also_run_disabled_tests.
+INSTANTIATE_TEST_SUITE_P(DISABLED_Long, Protocol,
+                         testing::Values(&scenario_push_long, &scenario_push_over_limit_long,
+                                         &scenario_push_awake_long));
 
 class Mistake : public testing::TestWithParam<std::pair<mistake_t, const scenario_t *>> {};
 
@@ -84,7 +86,7 @@ TEST_P(Mistake, IsFound) {
 INSTANTIATE_TEST_SUITE_P(Each, Mistake,
                          testing::Values(std::pair{MISTAKE_PUSH_NOT_ATOMIC, &scenario_push},
                                          std::pair{MISTAKE_PUSH_NO_REREAD, &scenario_push},
-                                         std::pair{MISTAKE_TAKE_NOT_ATOMIC, &scenario_push},
+                                         std::pair{MISTAKE_TAKE_NOT_ATOMIC, &scenario_push_full},
                                          std::pair{MISTAKE_PUSH_RELAXED, &scenario_push},
                                          std::pair{MISTAKE_TAKE_RELAXED, &scenario_push},
                                          std::pair{MISTAKE_LOCK_IGNORED, &scenario_push_over_limit},

@@ -9,11 +9,12 @@
 extern "C" {
 #endif
 
-extern const scenario_t scenario_push, scenario_push_hot, scenario_push_over_limit,
-    scenario_push_asleep, scenario_push_awake, scenario_push_awake_long, scenario_trim,
-    scenario_adopt, scenario_adopt_dead, scenario_first_heaps, scenario_fork_parent,
-    scenario_fork_child, scenario_fork_child_writes, scenario_fork_child_adopting,
-    scenario_two_forks, scenario_wrong_lock_order;
+extern const scenario_t scenario_push, scenario_push_long, scenario_push_hot, scenario_push_full,
+    scenario_push_over_limit, scenario_push_over_limit_long, scenario_push_asleep,
+    scenario_push_awake, scenario_push_awake_long, scenario_trim, scenario_adopt,
+    scenario_adopt_dead, scenario_first_heaps, scenario_fork_parent, scenario_fork_child,
+    scenario_fork_child_writes, scenario_fork_child_adopting, scenario_two_forks,
+    scenario_wrong_lock_order;
 
 /* Of model_world.c, as the calling thread. */
 void world_flush(void);      /* send all batches off */
