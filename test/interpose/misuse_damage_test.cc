@@ -6,7 +6,9 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
+#include <thread>
 #include <vector>
 
 using namespace interpose;
@@ -86,6 +88,23 @@ TEST_P(MisuseAfterFree, ACopiedLinkIsNoticedWhenTaken) {
         for (int i = 32; i >= 30; i--) // these are taken first, and are in order
             require(malloc(GetParam()) == objects_[i], "last in, first out");
     });
+}
+
+// Freed by another thread, an object may be on its way to its owner for long: here in a batch, all
+// of which the owner takes back at its next look.
+TEST_P(MisuseAfterFree, AWriteToOneThatAnotherThreadFreedIsNoticed) {
+    std::vector<void *> batch(std::min<size_t>(128, 64 * 1024 / GetParam() + 1));
+    for (void *&object : batch)
+        object = opaque(malloc(GetParam()));
+    Outcome outcome = run_in_child([&] {
+        std::thread([&] { std::for_each(batch.begin(), batch.end(), free); }).join();
+        for (void *object : batch)
+            memset(opaque(object), 0x41, 8);
+        for (int n = 0; n < 1000; n++)
+            opaque(malloc(GetParam()));
+    });
+    EXPECT_TRUE(is_reported(outcome, "malloc", kAnyPointer));
+    std::for_each(batch.begin(), batch.end(), free);
 }
 
 // A live object may hold any word: none is taken for a link, or for a damaged one.
