@@ -59,8 +59,8 @@ typedef struct {
     owner_id_t owner;
 } remote_batch_t;
 
-#define N_REMOTE_BATCHES  16u
-#define BATCH_MAX_BLOCKS  64u
+#define N_REMOTE_BATCHES 16u
+#define BATCH_MAX_BLOCKS 64u
 
 /* Below the arrays of the heap's lists: the inbox's ring, then the outbox, a batch behind the
  * other.  Pages of either are touched when they are first used. */
@@ -149,8 +149,8 @@ typedef struct thread_heap {
     _Alignas(64) _Atomic uint64_t ring_tail; /* places of the inbox's ring ever given to a block */
     _Atomic uint64_t ring_head;              /* and those that were emptied */
     _Atomic(block_t *) inbox;                /* what the ring had no room for, linked */
-    _Atomic uint64_t inbox_bytes;            /* of both; too low, modulo 2^64, while a block is on its way */
-    _Atomic uint32_t n_looks;                /* of the owner, which writes it, into its inbox */
+    _Atomic uint64_t inbox_bytes;  /* of both; too low, modulo 2^64, when one is on its way */
+    _Atomic uint32_t n_looks;      /* of the owner, which writes it, into its inbox */
     _Atomic uint32_t n_looks_seen; /* when the inbox was last found full, by whoever filled it */
     _Atomic uint64_t spare_bytes;  /* free and resident, as last looked at by a holder of `lock`; a
                                       hint for who adopts a heap */
@@ -183,18 +183,25 @@ static inline bool list_is_full(const block_list_t *list) {
     return (int32_t)list->top >= list->last;
 }
 
-/* On a list that is not full.  A block that has its mark, and is not touched. */
-static inline void list_push_marked(thread_heap_t *heap, block_list_t *list, block_t *block) {
-    int64_t top = list->top + (int64_t)sizeof(block_t *);
+/* Above `top`, the list's top, on a list that is not full.  A block that has its mark, and is not
+ * touched. */
+static inline void list_push_above(thread_heap_t *heap, block_list_t *list, int64_t top,
+                                   block_t *block) {
+    top += (int64_t)sizeof(block_t *);
     *heap_slot(heap, top) = block;
     /* A fork's child may see us between any two stores: the slot comes first. */
     atomic_signal_fence(memory_order_seq_cst);
     list->top = top;
 }
 
+static inline void list_push_marked(thread_heap_t *heap, block_list_t *list, block_t *block) {
+    list_push_above(heap, list, list->top, block);
+}
+
 static inline void list_push(thread_heap_t *heap, block_list_t *list, block_t *block) {
+    int64_t top = list->top; /* once: for all the compiler knows the mark may lie there */
     block_set_mark(block, heap->key);
-    list_push_marked(heap, list, block);
+    list_push_above(heap, list, top, block);
 }
 
 /* Elements of a hot class are not kept in its list when freed: they are slower to free than blocks
