@@ -71,8 +71,6 @@ static extent_t *find(const void *pointer, const char **what) {
 
 /* ---- Objects come and go ---- */
 
-#define SPARSE_SHARE 4u /* fewer of the pages than this are there */
-
 /* What is not resident now must not take all of us past the hard limit.  `moved_bytes` of the
  * object's pages are resident elsewhere. */
 static extent_t *place_within_limit(size_t bytes, size_t align, size_t room_bytes,
@@ -120,13 +118,6 @@ static void note_taken(size_t bytes, size_t dirty_before) {
         large_purge_growth();
 }
 
-/* Memory that was used before, for someone who would clear it: where few of its pages are there,
- * they are given back instead, and a sparse object stays sparse.  (Clearing a resident page takes a
- * tenth of the time of a page fault.) */
-static bool clear_sparse(void *object, size_t bytes) {
-    return vm_resident_bytes(object, bytes) < bytes / SPARSE_SHARE && vm_purge(object, bytes);
-}
-
 void *large_alloc(size_t bytes, size_t align, bool *is_zero) {
     bool wants_zero = *is_zero;
     bytes = vm_round_up(bytes);
@@ -143,7 +134,7 @@ void *large_alloc(size_t bytes, size_t align, bool *is_zero) {
     large_purge_aged();
     large_leave();
     if (object && wants_zero && !*is_zero)
-        *is_zero = clear_sparse(object, bytes);
+        *is_zero = large_sparse_clear(object, bytes);
     return object;
 }
 

@@ -131,6 +131,12 @@ static bool list_has_block(size_t bytes) {
            *heap_slot(self_heap, self_heap->list[size_class_of(bytes)].top);
 }
 
+/* What is large has been asked already. */
+static inline bool is_cleared_sparse(void *pointer, size_t bytes) {
+    return unlikely(bytes >= LARGE_SPARSE_MIN_BYTES) && bytes <= MEDIUM_MAX_BYTES &&
+           large_sparse_clear_element(pointer, bytes);
+}
+
 void *heap_calloc(size_t n, size_t bytes) {
     size_t total;
     if (unlikely(__builtin_mul_overflow(n, bytes, &total))) {
@@ -139,7 +145,7 @@ void *heap_calloc(size_t n, size_t bytes) {
     }
     bool from_list = list_has_block(total), is_zero = !from_list;
     void *pointer = from_list ? fast_malloc(total) : allocate(total, 16, &is_zero, CALLER);
-    if (pointer && !is_zero)
+    if (pointer && !is_zero && !is_cleared_sparse(pointer, total))
         memset(pointer, 0, total);
     return pointer;
 }
