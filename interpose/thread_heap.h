@@ -4,15 +4,15 @@
  * from, batches of other threads' blocks on their way home, and an inbox for ours.
  *
  * Who may touch what:
- *   fast part      the owning thread only, without a lock: list[], remote[].  While no thread owns
- *                  the heap: whoever holds `alive`.
- *   slow part      whoever holds `lock`: runs, mheaps, regions[], counters.  The owner holds it in
- *                  its slow paths; any other thread may take it to sweep, validate, walk or print.
- *   inbox          anyone puts blocks in (release), a holder of `lock` takes them (acquire).
- *   alive          a robust mutex that the owner holds while it lives.  The kernel marks it when
- * the thread dies, however it dies and after all its destructors have run; whoever then gets it
- * with trylock owns the heap.  So no exit hook is needed, none can run too early, and a free after
- * the thread's last destructor is an ordinary free.
+ *   fast part   the owning thread only, without a lock: list[], remote[].  While no thread owns the
+ *               heap: whoever holds `alive`.
+ *   slow part   whoever holds `lock`: runs, mheaps, regions[], counters.  The owner holds it in its
+ *               slow paths; any other thread may take it to sweep, validate, walk or print.
+ *   inbox       anyone puts blocks in (release), a holder of `lock` takes them (acquire).
+ *   alive       a robust mutex that the owner holds while it lives.  The kernel marks it when the
+ *               thread dies, however it dies and after all its destructors have run; whoever then
+ *               gets it with trylock owns the heap.  So no exit hook is needed, none can run too
+ *               early, and a free after the thread's last destructor is an ordinary free.
  *
  * Lock order: no path but fork's holds two of these at once; fork takes the heaps' table (heaps.c),
  * then the heaps in the order of their ids, then large.c's, then the trace's.
