@@ -109,7 +109,7 @@ uint64_t group_limit_number(const char *text) {
 static uint64_t limit_of(group_t *group) {
     char text[32];
     group->folder[group->n_bytes] = '/';
-    strcpy(group->folder + group->n_bytes + 1, group->file);
+    memcpy(group->folder + group->n_bytes + 1, group->file, strlen(group->file) + 1);
     uint64_t limit = vm_read_file(group->folder, text, sizeof text) ? group_limit_number(text) : 0;
     group->folder[group->n_bytes] = '\0';
     return limit;
