@@ -120,6 +120,16 @@ static bool ignores_failure(const volatile void *address) {
             world_is_heap_lock(address));
 }
 
+#define FETCH(bits, name, operator)                                                                \
+    uint##bits##_t __tsan_atomic##bits##_fetch_##name(volatile uint##bits##_t *p,                  \
+                                                      uint##bits##_t v, int order) {               \
+        before(OP_WRITE, p, bits / 8, CALLER);                                                     \
+        order_of_change(p, order);                                                                 \
+        uint##bits##_t old = *p;                                                                   \
+        *p = (uint##bits##_t)(old operator v);                                                     \
+        return old;                                                                                \
+    }
+
 #define ATOMIC(bits)                                                                               \
     uint##bits##_t __tsan_atomic##bits##_load(const volatile uint##bits##_t *p, int order) {       \
         before(OP_READ, p, bits / 8, CALLER);                                                      \
@@ -141,22 +151,9 @@ static bool ignores_failure(const volatile void *address) {
         *p = v;                                                                                    \
         return old;                                                                                \
     }                                                                                              \
-    uint##bits##_t __tsan_atomic##bits##_fetch_add(volatile uint##bits##_t *p, uint##bits##_t v,   \
-                                                   int order) {                                    \
-        before(OP_WRITE, p, bits / 8, CALLER);                                                     \
-        order_of_change(p, order);                                                                 \
-        uint##bits##_t old = *p;                                                                   \
-        *p = old + v;                                                                              \
-        return old;                                                                                \
-    }                                                                                              \
-    uint##bits##_t __tsan_atomic##bits##_fetch_sub(volatile uint##bits##_t *p, uint##bits##_t v,   \
-                                                   int order) {                                    \
-        before(OP_WRITE, p, bits / 8, CALLER);                                                     \
-        order_of_change(p, order);                                                                 \
-        uint##bits##_t old = *p;                                                                   \
-        *p = old - v;                                                                              \
-        return old;                                                                                \
-    }                                                                                              \
+    FETCH(bits, add, +)                                                                            \
+    FETCH(bits, sub, -)                                                                            \
+    FETCH(bits, or, |) /* clang's way to add nothing */                                            \
     uint##bits##_t __tsan_atomic##bits##_compare_exchange_val(                                     \
         volatile uint##bits##_t *p, uint##bits##_t expected, uint##bits##_t v, int order,          \
         int order_if_not) {                                                                        \
