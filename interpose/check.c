@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "check.h"
 
+#include <string.h>
+
 #include "hardened.h"
 #include "heap_slots.h"
 #include "heaps.h"
@@ -84,6 +86,7 @@ static bool check_lists(const thread_heap_t *heap, uint64_t n_listed, violation_
 /* Counted while walking. */
 typedef struct {
     uint64_t n_listed, ready_bytes;
+    uint16_t n_runs[N_SMALL_CLASSES];
 } sums_t;
 
 static bool check_region(region_t *region, sums_t *sums, violation_t *violation) {
@@ -101,6 +104,7 @@ static bool check_region(region_t *region, sums_t *sums, violation_t *violation)
             return false;
         sums->n_listed += region->runs[tile].state != RUN_FULL;
         sums->ready_bytes += run_ready_bytes(&region->runs[tile]);
+        sums->n_runs[region->tile_class[tile]]++;
         clean_bytes += run_clean_bytes(&region->runs[tile]);
     }
     return clean_bytes == region->clean_run_bytes ||
@@ -138,13 +142,15 @@ static bool check_own_lists(const thread_heap_t *heap, violation_t *violation) {
 bool check_heap(thread_heap_t *heap, violation_t *violation) {
     if (heap == self_heap && !check_own_lists(heap, violation))
         return false;
-    sums_t sums = {0, 0};
+    sums_t sums = {.n_listed = 0};
     for (uint32_t i = 0; i < heap->n_mheaps; i++)
         if (!check_entry(heap, i, violation) ||
             !check_region(heap->mheaps[i].region, &sums, violation))
             return false;
     if (sums.ready_bytes != heap->ready_bytes)
         return violated(violation, "H4: the heap's sum of ready bytes is wrong", heap);
+    if (memcmp(sums.n_runs, heap->n_runs, sizeof sums.n_runs) != 0)
+        return violated(violation, "H4: the heap's number of runs of a class is wrong", heap);
     return check_lists(heap, sums.n_listed, violation);
 }
 

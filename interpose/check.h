@@ -20,8 +20,8 @@ typedef struct {
  *      that are marked as joined to the one before, together with that one, are
  *  H3  a run's class is its tile's
  *  H4  a run's n_free and n_ready are what its bitmap and its clean pages say, no bit is set for a
- *      block that there is not; a region's clean_run_bytes and the heap's ready_bytes are the sums
- *      over their runs
+ *      block that there is not; a region's clean_run_bytes, the heap's ready_bytes and n_runs
+ *      are the sums over their runs
  *  H5  a run's state is what its counts say, and it is on the list of that state and its class;
  *      those lists hold nothing else
  *  H6  a run's ready blocks have their marks

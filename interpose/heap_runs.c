@@ -61,6 +61,51 @@ static void count(thread_heap_t *heap, const run_t *run) {
 
 /* ---- Runs come and go ---- */
 
+/* The system's pages may be larger than the run's. */
+static uint32_t whole_system_pages(uint32_t pages) {
+    unsigned n = (unsigned)(vm_page_bytes() / RUN_PAGE_BYTES);
+    if (n <= 1)
+        return pages;
+    uint32_t whole = 0, group = n < N_RUN_PAGES ? (1u << n) - 1 : RUN_ALL_PAGES;
+    for (unsigned page = 0; page + n <= N_RUN_PAGES; page += n)
+        if ((pages >> page & group) == group)
+            whole |= group << page;
+    return whole;
+}
+
+/* Give up to n_pages of `pages` back, in stretches.  Returns those that went. */
+static uint32_t purge_pages(char *start, uint32_t pages, unsigned n_pages) {
+    uint32_t gone = 0;
+    while (pages && n_pages) {
+        unsigned first = (unsigned)__builtin_ctz(pages),
+                 n = (unsigned)__builtin_ctz(~(pages >> first));
+        if (n > n_pages)
+            n = n_pages;
+        if (!vm_purge(start + first * RUN_PAGE_BYTES, n * RUN_PAGE_BYTES))
+            break;
+        uint32_t stretch = ((1u << n) - 1) << first;
+        gone |= stretch;
+        pages &= ~stretch;
+        n_pages -= n;
+    }
+    return gone;
+}
+
+#define LAST_PAGE (1u << (N_RUN_PAGES - 1))
+
+/*
+ * A run made of what elements left resident would be resident whole, though the first one of a
+ * class may never need more than a few pages.  So these go back, but for the last, on which the
+ * next element's tag lies, and which is opened first.
+ */
+static void purge_new_run(run_t *run, char *start) {
+    uint32_t pages = whole_system_pages(RUN_ALL_PAGES & ~LAST_PAGE);
+    uint64_t granted = purge_budget_take_some(RUN_BYTES);
+    uint32_t gone = purge_pages(start, pages, (unsigned)(granted / RUN_PAGE_BYTES));
+    run->zero_pages = (uint16_t)gone;
+    purge_budget_settle(granted, (unsigned)__builtin_popcount(gone) * RUN_PAGE_BYTES);
+}
+
 static bool make_run(thread_heap_t *heap, unsigned size_class) {
     bool is_zero = false;
     void *start = heap_get_element(heap, RUN_BYTES, TILE_BYTES, &is_zero);
@@ -73,6 +118,9 @@ static bool make_run(thread_heap_t *heap, unsigned size_class) {
     region_use_header(region, run, run + 1);
     region_use_header(region, bits, bits + run_capacity[size_class] / 64 + 1);
     run_init(run, bits, size_class, is_zero);
+    if (!is_zero && heap->n_runs[size_class] == 0)
+        purge_new_run(run, start);
+    heap->n_runs[size_class]++;
     count(heap, run);
     region_set_tile_class(region, region_tile(start), size_class);
     relist(heap, run, run_tile_number(start));
@@ -129,6 +177,7 @@ static void release_run(thread_heap_t *heap, void *start) {
     cut_out(region, region_tile(start));
     uncount(heap, run);
     list_remove(heap, run);
+    heap->n_runs[run->size_class]--;
     region_set_tile_class(region, region_tile(start), TILE_ELEMENTS);
     heap_put_element_dirty(heap, start, TILE_BYTES - run_clean_bytes(run));
 }
@@ -273,38 +322,6 @@ static bool is_worth_searching(run_t *run) {
     run->n_searched = (uint16_t)n_free;
     return true;
 }
-
-/* The system's pages may be larger than the run's. */
-static uint32_t whole_system_pages(uint32_t pages) {
-    unsigned n = (unsigned)(vm_page_bytes() / RUN_PAGE_BYTES);
-    if (n <= 1)
-        return pages;
-    uint32_t whole = 0, group = n < N_RUN_PAGES ? (1u << n) - 1 : RUN_ALL_PAGES;
-    for (unsigned page = 0; page + n <= N_RUN_PAGES; page += n)
-        if ((pages >> page & group) == group)
-            whole |= group << page;
-    return whole;
-}
-
-/* Give up to n_pages of `pages` back, in stretches.  Returns those that went. */
-static uint32_t purge_pages(char *start, uint32_t pages, unsigned n_pages) {
-    uint32_t gone = 0;
-    while (pages && n_pages) {
-        unsigned first = (unsigned)__builtin_ctz(pages),
-                 n = (unsigned)__builtin_ctz(~(pages >> first));
-        if (n > n_pages)
-            n = n_pages;
-        if (!vm_purge(start + first * RUN_PAGE_BYTES, n * RUN_PAGE_BYTES))
-            break;
-        uint32_t stretch = ((1u << n) - 1) << first;
-        gone |= stretch;
-        pages &= ~stretch;
-        n_pages -= n;
-    }
-    return gone;
-}
-
-#define LAST_PAGE (1u << (N_RUN_PAGES - 1))
 
 /* *is_done: no free page is left in it. */
 static size_t purge_run(thread_heap_t *heap, void *start, size_t max_bytes, bool *is_done) {

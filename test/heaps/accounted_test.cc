@@ -56,6 +56,29 @@ TEST(Accounted, GrowthFreesTrims) {
     });
 }
 
+// The first run of a class is no larger than what of it is used, though it is made of memory that
+// elements have left resident.
+TEST(Accounted, FirstRunsInMemoryThatWasUsed) {
+    in_new_heap([](void *pin) {
+        std::vector<void *> large = allocate(8 * kMiB, 30000, 30000), objects;
+        for (size_t i = 0; i < large.size(); i++)
+            if (i % 64 < 16)
+                heap_free(large[i]);
+            else
+                objects.push_back(large[i]);
+        uint64_t resident = api_resident_bytes(pin);
+        for (size_t size = 256; size <= 1024; size += 64)
+            for (void *object : allocate(64 * size, size, size))
+                objects.push_back(object);
+        EXPECT_LT(api_resident_bytes(pin), resident) << "what runs do not use went back";
+        expect_agreement(pin, "first runs");
+        EXPECT_EQ(api_check(), nullptr);
+        for (void *object : objects)
+            heap_free(object);
+        heaps_trim();
+    });
+}
+
 // The statistics: overhead is what is in use of headers, not what is reserved for them.
 TEST(Accounted, OverheadIsResident) {
     in_new_heap([](void *pin) {

@@ -104,6 +104,9 @@ void api_damage(damage_t damage, void *run_block) {
     case DAMAGE_SUM:
         self_heap->ready_bytes ^= 16;
         break;
+    case DAMAGE_N_RUNS:
+        self_heap->n_runs[region->tile_class[region_tile(run_block)]] ^= 1;
+        break;
     case DAMAGE_TILE:
         region->tile_class[region_tile(run_block)] ^= 1;
         break;

@@ -55,6 +55,7 @@ typedef enum {
     DAMAGE_RUN_LIST,
     DAMAGE_PARTIAL,
     DAMAGE_SUM,
+    DAMAGE_N_RUNS,
     DAMAGE_TILE
 } damage_t;
 void api_damage(damage_t damage, void *run_block);

@@ -421,12 +421,11 @@ TEST_P(Damage, IsFound) {
     heap_free(block);
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, Damage,
-                         testing::Values(std::pair{DAMAGE_ENTRY, "H1"},
-                                         std::pair{DAMAGE_RUN_COUNT, "H4"},
-                                         std::pair{DAMAGE_RUN_LIST, "H4"},
-                                         std::pair{DAMAGE_PARTIAL, "H5"},
-                                         std::pair{DAMAGE_SUM, "H4"},
-                                         std::pair{DAMAGE_TILE, "H3"}));
+INSTANTIATE_TEST_SUITE_P(
+    Each, Damage,
+    testing::Values(std::pair{DAMAGE_ENTRY, "H1"}, std::pair{DAMAGE_RUN_COUNT, "H4"},
+                    std::pair{DAMAGE_RUN_LIST, "H4"}, std::pair{DAMAGE_PARTIAL, "H5"},
+                    std::pair{DAMAGE_SUM, "H4"}, std::pair{DAMAGE_N_RUNS, "H4"},
+                    std::pair{DAMAGE_TILE, "H3"}));
 
 } // namespace
