@@ -6,6 +6,7 @@
 
 #include "limits.h"
 #include "owner.h"
+#include "sparse.h"
 #include "vm.h"
 
 large_store_t large_store;
@@ -134,7 +135,7 @@ void *large_alloc(size_t bytes, size_t align, bool *is_zero) {
     large_purge_aged();
     large_leave();
     if (object && wants_zero && !*is_zero)
-        *is_zero = large_sparse_clear(object, bytes);
+        *is_zero = sparse_clear(object, bytes);
     return object;
 }
 

@@ -50,16 +50,6 @@ static inline bool large_has_dirty(void) {
     return __atomic_load_n(&large_dirty_flag, __ATOMIC_RELAXED);
 }
 
-/* Memory that was used before, for someone who would clear it: where few of its pages are there,
- * they are given back instead, and a sparse object stays sparse.  (Clearing a resident page takes a
- * tenth of the time of a page fault.)  True if all of it is zero now, else nothing has changed. */
-__attribute__((cold)) bool large_sparse_clear(void *memory, size_t bytes);
-
-/* The same for elements, of which some are asked for their pages only: the question costs a fifth
- * of what it takes to clear one of this size. */
-#define LARGE_SPARSE_MIN_BYTES ((size_t)64 << 10)
-__attribute__((cold)) bool large_sparse_clear_element(void *memory, size_t bytes);
-
 typedef struct {
     uint64_t n_objects, live_bytes; /* live large objects */
     uint64_t free_dirty_bytes;      /* free, kept resident for reuse (upper bound) */

@@ -22,6 +22,7 @@
 #include "options.h"
 #include "remote.h"
 #include "shortage.h"
+#include "sparse.h"
 
 /* ---- Allocating ---- */
 
@@ -133,8 +134,8 @@ static bool list_has_block(size_t bytes) {
 
 /* What is large has been asked already. */
 static inline bool is_cleared_sparse(void *pointer, size_t bytes) {
-    return unlikely(bytes >= LARGE_SPARSE_MIN_BYTES) && bytes <= MEDIUM_MAX_BYTES &&
-           large_sparse_clear_element(pointer, bytes);
+    return unlikely(bytes >= SPARSE_MIN_BYTES) && bytes <= MEDIUM_MAX_BYTES &&
+           sparse_clear_element(pointer, bytes);
 }
 
 void *heap_calloc(size_t n, size_t bytes) {

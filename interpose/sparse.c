@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* large_sparse.c - clearing memory of which little is resident, so that it stays so. */
-#include "large.h"
+#include "sparse.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -18,7 +17,7 @@
 /* Relaxed, both: hints. */
 static _Atomic uint32_t n_dense_in_a_row, n_elements;
 
-bool large_sparse_clear(void *memory, size_t bytes) {
+bool sparse_clear(void *memory, size_t bytes) {
     char *begin = memory, *end = begin + bytes;
     size_t page_mask = vm_page_bytes() - 1;
     size_t before_bytes = -(uintptr_t)begin & page_mask, behind_bytes = (uintptr_t)end & page_mask;
@@ -35,12 +34,12 @@ bool large_sparse_clear(void *memory, size_t bytes) {
 }
 
 /* A memset leaves all of it resident: where nothing was sparse for a while, nothing will be. */
-bool large_sparse_clear_element(void *memory, size_t bytes) {
+bool sparse_clear_element(void *memory, size_t bytes) {
     uint32_t n_dense = atomic_load_explicit(&n_dense_in_a_row, memory_order_relaxed);
     if (n_dense >= DENSE_IN_A_ROW &&
         atomic_fetch_add_explicit(&n_elements, 1, memory_order_relaxed) % LOOKED_AT != 0)
         return false;
-    bool is_sparse = large_sparse_clear(memory, bytes);
+    bool is_sparse = sparse_clear(memory, bytes);
     n_dense = is_sparse ? 0 : n_dense + (n_dense < DENSE_IN_A_ROW);
     atomic_store_explicit(&n_dense_in_a_row, n_dense, memory_order_relaxed);
     return is_sparse;
