@@ -55,15 +55,9 @@ static inline blocks_t blocks_touching(const run_t *run, unsigned page) {
                       at_most(block_from(to, run->size_class), capacity)};
 }
 
-/* Blocks that begin on the page. */
-static blocks_t blocks_beginning_on(const run_t *run, unsigned page) {
-    blocks_t touching = blocks_touching(run, page);
-    return (blocks_t){block_from(page * (uint32_t)RUN_PAGE_BYTES, run->size_class), touching.to};
-}
-
-/* Blocks that have a byte on the page and none on a clean one, but perhaps this. */
-static blocks_t blocks_ready_with(const run_t *run, unsigned page) {
-    blocks_t touching = blocks_touching(run, page), within = blocks_within(run, page, page + 1);
+/* Of these, those that have none on a clean page, but perhaps on this. */
+static inline blocks_t blocks_ready_with(const run_t *run, unsigned page, blocks_t touching) {
+    blocks_t within = blocks_within(run, page, page + 1);
     uint32_t clean_pages = (uint32_t)run->clean_pages << 1; /* none lies before the first page */
     return (blocks_t){clean_pages >> page & 1 ? within.from : touching.from,
                       clean_pages >> (page + 2) & 1 ? within.to : touching.to};
@@ -194,14 +188,17 @@ static const block_t *open_page(run_t *run, uint64_t *bits, char *start, unsigne
                                 uintptr_t key) {
     uint16_t bit = (uint16_t)(1u << page);
     bool is_zero = run->zero_pages & bit;
-    blocks_t blocks = blocks_beginning_on(run, page), ready = blocks_ready_with(run, page);
+    blocks_t touching = blocks_touching(run, page);
+    blocks_t ready = blocks_ready_with(run, page, touching);
+    blocks_t beginning = {block_from(page * (uint32_t)RUN_PAGE_BYTES, run->size_class),
+                          touching.to};
     const block_t *written = NULL;
     run->clean_pages &= (uint16_t)~bit;
     run->zero_pages &= (uint16_t)~bit;
     if (BLOCK_CHECKS && is_zero)
-        written = mark_zero_blocks(run, bits, start, blocks, key);
+        written = mark_zero_blocks(run, bits, start, beginning, key);
     else
-        mark_blocks(start, blocks, size_class_bytes(run->size_class), key);
+        mark_blocks(start, beginning, size_class_bytes(run->size_class), key);
     run->n_ready = (uint16_t)(run->n_ready + count_free(bits, ready));
     return written;
 }
@@ -229,7 +226,7 @@ uint32_t run_holes(const run_t *run, const uint64_t *bits) {
 void run_set_clean(run_t *run, uint32_t pages) {
     for (; pages; pages &= pages - 1) {
         unsigned page = (unsigned)__builtin_ctz(pages);
-        blocks_t ready = blocks_ready_with(run, page);
+        blocks_t ready = blocks_ready_with(run, page, blocks_touching(run, page));
         run->clean_pages |= (uint16_t)(1u << page);
         run->zero_pages |= (uint16_t)(1u << page);
         run->n_ready = (uint16_t)(run->n_ready - (ready.to - ready.from));
