@@ -2,19 +2,20 @@
 /*
  * region.h - the 64 MiB of address space that holds one mheap of a thread heap.
  *
- *      0            1 KiB        36 KiB                                     1088 KiB     64 MiB
+ *      0            1 KiB        36 KiB                                     1216 KiB     64 MiB
  *      +------------+------------+---------------+-------+-------------+---------+-------------+
- *      | tile_class | runs[1024] | bitmaps[1007] | slots | thread_heap | mheap_t | vector      |
+ *      | tile_class | runs[1024] | two bitmaps[] | slots | thread_heap | mheap_t | vector      |
  *      +------------+------------+---------------+-------+-------------+---------+-------------+
  *       ^ address & ~(64 MiB - 1)                 (the first region of a heap only)
  *
  * A tile is 64 KiB of address space.  tile_class says what lies in it: elements of the mheap, or a
  * run of blocks of one size class (run.h).  Only the pages of the header that are used are
  * resident: the run descriptors of the first tiles share a page with tile_class, the bitmaps of
- * eight tiles share one, thread heap and mheap_t take two.  The slots are the arrays of the thread
- * heap's lists (heap_slots.h), the first of them on the thread heap's own page.
+ * eight tiles share one, or the short ones of 32, thread heap and mheap_t take two.  The slots are
+ * the arrays of the thread heap's lists (heap_slots.h), the first of them on the thread heap's own
+ * page.
  *
- * tile_class, runs[] and bitmaps[] are written under the owning heap's lock.  Any thread may read
+ * tile_class, runs[] and the bitmaps are written under the owning heap's lock.  Any thread may read
  * the tile_class of a tile in which it holds a live object: it cannot change before that is freed.
  */
 #ifndef MHEAP_REGION_H
@@ -27,7 +28,7 @@
 
 #define REGION_LOG2_BYTES    26u
 #define REGION_BYTES         ((size_t)1 << REGION_LOG2_BYTES)
-#define REGION_HEADER_BYTES  ((size_t)1088 << 10)
+#define REGION_HEADER_BYTES  ((size_t)1216 << 10)
 #define REGION_HEADER_PAGES  (REGION_HEADER_BYTES / RUN_PAGE_BYTES)
 #define N_REGION_TILES       (REGION_BYTES >> TILE_LOG2_BYTES)
 #define N_HEADER_TILES       (REGION_HEADER_BYTES >> TILE_LOG2_BYTES) /* no runs lie there */
@@ -48,6 +49,7 @@ typedef struct region {
     uint32_t n_header_pages;                             /* bits set */
     _Alignas(64) run_t runs[N_REGION_TILES];
     /* Of runs with more than 64 blocks.  The first that is used begins a page. */
+    _Alignas(4096) uint64_t short_bitmaps[N_REGION_TILES - N_HEADER_TILES][RUN_SHORT_BITMAP_WORDS];
     _Alignas(4096) uint64_t bitmaps[N_REGION_TILES - N_HEADER_TILES][RUN_BITMAP_WORDS];
 } region_t;
 
@@ -121,8 +123,11 @@ static inline run_t *run_of_tile(uint32_t tile_number) {
 
 /* The bitmap of the free blocks of the tile's run. */
 static inline uint64_t *run_bits_of(region_t *region, unsigned tile, unsigned size_class) {
-    return size_class >= FIRST_CLASS_WITH_BITS_INSIDE ? &region->runs[tile].bits_inside
-                                                      : region->bitmaps[tile - N_HEADER_TILES];
+    if (size_class >= FIRST_CLASS_WITH_BITS_INSIDE)
+        return &region->runs[tile].bits_inside;
+    return size_class >= FIRST_CLASS_WITH_SHORT_BITMAP
+               ? region->short_bitmaps[tile - N_HEADER_TILES]
+               : region->bitmaps[tile - N_HEADER_TILES];
 }
 
 static inline uint64_t *run_bits(run_t *run) {

@@ -29,18 +29,23 @@
 #include "size_class.h"
 
 /* The last eight bytes of a tile are the next element's tag. */
-#define TILE_LOG2_BYTES              16u
-#define TILE_BYTES                   ((size_t)1 << TILE_LOG2_BYTES)
-#define RUN_BYTES                    (TILE_BYTES - 8u)
+#define TILE_LOG2_BYTES               16u
+#define TILE_BYTES                    ((size_t)1 << TILE_LOG2_BYTES)
+#define RUN_BYTES                     (TILE_BYTES - 8u)
 
 /* Pages in the sense of a run; where the system's are larger they go back in groups. */
-#define RUN_PAGE_BYTES               ((size_t)4096)
-#define N_RUN_PAGES                  16u
-#define RUN_ALL_PAGES                0xffffu
+#define RUN_PAGE_BYTES                ((size_t)4096)
+#define N_RUN_PAGES                   16u
+#define RUN_ALL_PAGES                 0xffffu
 
 /* Bitmaps of up to 64 blocks fit into the descriptor: classes from this one (1024 bytes) on. */
-#define FIRST_CLASS_WITH_BITS_INSIDE 31u
-#define RUN_BITMAP_WORDS             (TILE_BYTES / 16u / 64u)
+#define FIRST_CLASS_WITH_BITS_INSIDE  31u
+
+/* Those of up to 1024, the space behind the last block included, are short: classes from this one
+ * (64 bytes) on.  They lie by themselves, so that they are dense. */
+#define FIRST_CLASS_WITH_SHORT_BITMAP 3u
+#define RUN_SHORT_BITMAP_WORDS        (TILE_BYTES / 64u / 64u)
+#define RUN_BITMAP_WORDS              (TILE_BYTES / 16u / 64u)
 
 typedef enum {
     RUN_FULL,  /* no free block; on no list */
@@ -63,6 +68,7 @@ typedef struct run {
 
 _Static_assert(sizeof(run_t) == 32, "dense table in the region header");
 _Static_assert(RUN_BYTES / 1024 <= 64 && RUN_BYTES / 960 > 64, "bits_inside");
+_Static_assert(RUN_BYTES / 64 < RUN_SHORT_BITMAP_WORDS * 64, "the space behind the last block");
 
 /* For n < 2^16: n is a multiple of d exactly if (uint32_t)(n * run_reciprocal[d]) is less than
  * it, and n / d is (n * run_reciprocal[d]) >> 32: Lemire, Kaser, Kurz, "Faster remainder by direct
