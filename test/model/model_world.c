@@ -102,6 +102,8 @@ bool world_is_in_run(const void *object) {
     return region_tile_class(region_of(object), object) != TILE_ELEMENTS;
 }
 
+/* The library says it in heap_slow.c, too.  This is said again, not called: what the one counts
+ * down is compared with what the other counts, so a mistake there does not hide itself. */
 static size_t bytes_of_free(const block_t *block) {
     region_t *region = region_of(block);
     unsigned size_class = region_tile_class(region, block);
