@@ -4,6 +4,7 @@
 // fork and a program run.  scripts/soak watches its memory from outside.
 #include "torture.h"
 
+#include <malloc.h>
 #include <spawn.h>
 #include <time.h>
 #include <unistd.h>
@@ -89,6 +90,12 @@ void work(Shared &shared, size_t number) {
     }
 }
 
+// malloc's own account on standard error, under a line with the time: where the memory is.
+void report(time_t seconds) {
+    fprintf(stderr, "soak: after %lld s\n", static_cast<long long>(seconds));
+    malloc_stats();
+}
+
 time_t seconds_now() {
     timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -101,13 +108,20 @@ void torture_run(Arguments &arguments) {
     size_t n_seconds = arguments.number("seconds", 60);
     size_t n_threads = arguments.number("threads", 4);
     size_t max_steps = arguments.number("steps", SIZE_MAX); // ends it early
+    size_t report_every = arguments.number("report", 0);    // seconds; 0: never
     arguments.check_all_used();
     auto shared = std::make_unique<Shared>();
     {
         Threads threads(n_threads, [&](size_t t) { work(*shared, t); });
-        time_t start = seconds_now();
-        while (seconds_now() - start < time_t(n_seconds) && shared->n_steps < max_steps)
+        time_t start = seconds_now(), reported = 0;
+        for (time_t now = 0; now < time_t(n_seconds) && shared->n_steps < max_steps;
+             now = seconds_now() - start) {
+            if (report_every > 0 && now >= reported + time_t(report_every)) {
+                report(now);
+                reported = now;
+            }
             usleep(100000);
+        }
         shared->stop = true;
     }
     shared->small.check_all();
