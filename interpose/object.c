@@ -91,7 +91,8 @@ static const void *object_around(const void *pointer, owner_id_t owner, size_t *
         uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
         *bytes = size_class_bytes(tile_class);
         offset -= offset % (uint32_t)*bytes;
-        bool may_be_one = !run_is_clean_at(&region->runs[region_tile(pointer)], offset);
+        bool may_be_one = offset / *bytes < run_capacity[tile_class] &&
+                          !run_is_clean_at(&region->runs[region_tile(pointer)], offset);
         return may_be_one ? (const char *)run_start(pointer) + offset : NULL;
     }
     if (pointer < region_vector(region))

@@ -106,7 +106,8 @@ static uint32_t count_ready(const run_t *run, const uint64_t *bits) {
 }
 
 /* The space behind the last block looks like the beginning of one more.  Its bit is always set, so
- * that nothing can come home to it. */
+ * that nothing can come home to it; and while the last page is open it has a free block's mark, so
+ * that whoever frees it is told at once. */
 static blocks_t blocks_with_guard(const run_t *run) {
     return (blocks_t){0, run_capacity[run->size_class] + 1u};
 }
@@ -164,7 +165,15 @@ static void mark_blocks(char *start, blocks_t blocks, size_t bytes, uintptr_t ke
         block_set_mark((block_t *)(start + i * bytes), key);
 }
 
-/* The same on a page that is zero.  Returns a block that was written to, or NULL. */
+_Static_assert(RUN_BYTES / SMALL_MAX_BYTES * SMALL_MAX_BYTES >= TILE_BYTES - RUN_PAGE_BYTES,
+               "the space behind the last block begins on the last page");
+
+static void mark_guard(char *start, unsigned size_class, uintptr_t key) {
+    block_set_mark((block_t *)(start + run_capacity[size_class] * size_class_bytes(size_class)),
+                   key);
+}
+
+/* As mark_blocks, on a page that is zero.  Returns a block that was written to, or NULL. */
 static const block_t *mark_zero_blocks(run_t *run, uint64_t *bits, char *start, blocks_t blocks,
                                        uintptr_t key) {
     size_t bytes = size_class_bytes(run->size_class);
@@ -199,6 +208,8 @@ static const block_t *open_page(run_t *run, uint64_t *bits, char *start, unsigne
         written = mark_zero_blocks(run, bits, start, beginning, key);
     else
         mark_blocks(start, beginning, size_class_bytes(run->size_class), key);
+    if (page == N_RUN_PAGES - 1)
+        mark_guard(start, run->size_class, key);
     run->n_ready = (uint16_t)(run->n_ready + count_free(bits, ready));
     return written;
 }

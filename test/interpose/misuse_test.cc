@@ -19,6 +19,7 @@ void on_another_thread(const std::function<void()> &body) {
 }
 
 class Misuse : public MisuseOfSize {};
+class MisuseOfClass : public MisuseOfSize {};
 
 // 24 bytes: a run or a small element; 5000: an element; 3 MiB: page-granular.
 INSTANTIATE_TEST_SUITE_P(Sizes, Misuse, testing::Values(24, 5000, 3 * MiB),
@@ -208,6 +209,27 @@ TEST_P(Misuse, InteriorOfAnAlignedObject) {
     expect_all_caught(object - 16);
     free(object);
 }
+
+// Equal small objects lie side by side in 64 KiB, the last eight bytes left out.  What remains
+// behind the last object is the place of none.  (If one never comes to lie there, as in the
+// hardened library, there is no such place.)
+TEST_P(MisuseOfClass, BehindTheLastOfManyObjects) {
+    const size_t bytes = GetParam(), tile = 64 * KiB, n_in_tile = (tile - 8) / bytes;
+    std::vector<char *> objects;
+    char *last = nullptr;
+    for (size_t i = 0; i < 10 * n_in_tile && !last; i++) {
+        objects.push_back(static_cast<char *>(malloc(bytes)));
+        if (reinterpret_cast<uintptr_t>(objects.back()) % tile == (n_in_tile - 1) * bytes)
+            last = objects.back();
+    }
+    if (last)
+        expect_all_caught(last + bytes);
+    for (char *object : objects)
+        free(object);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, MisuseOfClass, testing::Values(16, 112, 1024, 4096),
+                         [](const auto &info) { return std::to_string(info.param); });
 
 // ---- Not ours at all ------------------------------------------------------------------------
 
