@@ -15,16 +15,13 @@
 #define likely(condition)   __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
-/* Byte offset in the heap of the list for (bytes + 15) / 16, for small sizes. */
-extern const uint16_t small_list_offset[SMALL_MAX_BYTES / 16 + 1];
-
-static inline void *fast_pop(thread_heap_t *heap, block_list_t *list, size_t bytes) {
-    int64_t top = list->top, below = top - (int64_t)sizeof(block_t *);
+static inline void *fast_pop(thread_heap_t *heap, size_t size_class, size_t bytes) {
+    int64_t top = heap->list_top[size_class], below = top - (int64_t)sizeof(block_t *);
     block_t *block = *heap_slot(heap, top);
     if (unlikely(!block || block_is_damaged(block, heap->key)))
         return heap_malloc_slow(bytes);             /* it finds a damaged one again, and says so */
     __builtin_prefetch(*heap_slot(heap, below), 1); /* the next malloc of this class looks there */
-    list->top = below;
+    heap->list_top[size_class] = (int32_t)below;
     block_clear_mark(block);
     return block;
 }
@@ -34,72 +31,75 @@ static inline void *fast_malloc(size_t bytes) {
     if (unlikely(bytes > SMALL_MAX_BYTES)) {
         if (bytes > MEDIUM_MAX_BYTES)
             return heap_malloc_slow(bytes);
-        return fast_pop(heap, &heap->list[size_class_of_medium(bytes)], bytes);
+        return fast_pop(heap, size_class_of_medium(bytes), bytes);
     }
-    size_t offset = small_list_offset[(bytes + 15) / 16];
-    return fast_pop(heap, (block_list_t *)((char *)heap + offset), bytes);
+    return fast_pop(heap, heap->small_class[(bytes + 15) / 16], bytes);
 }
 
 /* Push a block whose list is known. */
-static inline void fast_push(thread_heap_t *heap, block_list_t *list, block_t *block) {
+static inline void fast_push(thread_heap_t *heap, size_t size_class, block_t *block) {
     if (unlikely(block_is_marked(block, heap->key)))
         return heap_free_slow(block); /* free already */
-    if (unlikely(list_is_full(list)))
+    if (unlikely(list_is_full(heap, size_class)))
         return heap_free_slow(block);
-    list_push(heap, list, block);
+    list_push(heap, size_class, block);
 }
 
 /* Elements that a list takes have less than this. */
 #define LISTED_END_BYTES size_class_bytes(N_LISTED_CLASSES)
 
-/* Is it the place and the tag of one?  Not free, not cached, an odd number of words
- * (element_bytes), no more than listed classes have; it ends within the mheap, and the next tag
- * says so, too. */
-static inline bool element_may_be_listed(const mheap_t *h, uint64_t uoffset) {
+/* The bytes of the element there, if that is the place and the tag of one which a list may take: 16
+ * at least; else 0.  Not free, not cached, an odd number of words (element_bytes), no more than
+ * listed classes have; it ends within the mheap, and the next tag says so, too. */
+static inline uint64_t listed_element_bytes(const mheap_t *h, uint64_t uoffset) {
     const mheap_elt_t *e = elt_at(h, uoffset);
-    if (!BLOCK_CHECKS)
-        return e->n_user_data < LISTED_END_BYTES / MHEAP_WORD_BYTES;
     uint64_t len = __atomic_load_n(&h->len, __ATOMIC_RELAXED);
-    if (uoffset % 16 != 0 || uoffset == 0 || uoffset >= len)
-        return false;
+    if (BLOCK_CHECKS && (uoffset % 16 != 0 || uoffset - 1 >= len)) /* 0, too; len: the end mark */
+        return 0;
     uint32_t n_words = e->this_half; /* all other bits are 0 */
-    if (n_words - 3 >= LISTED_END_BYTES / MHEAP_WORD_BYTES - 3 || n_words % 2 == 0)
-        return false;
     uint64_t n_bytes = (uint64_t)n_words * MHEAP_WORD_BYTES;
+    if (n_words - 3 >= LISTED_END_BYTES / MHEAP_WORD_BYTES - 3)
+        return 0;
+    if (!BLOCK_CHECKS)
+        return n_bytes;
     const mheap_elt_t *next = (const mheap_elt_t *)((const char *)e + MHEAP_TAG_BYTES + n_bytes);
-    return uoffset + n_bytes + MHEAP_TAG_BYTES <= len && next->prev_half == n_words;
+    bool is_one = n_words % 2 != 0 && uoffset + n_bytes + MHEAP_TAG_BYTES <= len &&
+                  next->prev_half == n_words;
+    return is_one ? n_bytes : 0;
 }
 
 static inline void fast_free_element(thread_heap_t *heap, region_t *region, void *pointer) {
-    mheap_t *h = region_mheap(region);
-    mheap_uoffset_t uoffset = region_uoffset(region, pointer);
-    if (unlikely(!element_may_be_listed(h, uoffset)))
+    uint64_t n_bytes = listed_element_bytes(region_mheap(region), region_uoffset(region, pointer));
+    if (unlikely(n_bytes == 0))
         return heap_free_slow(pointer);
-    unsigned size_class = size_class_within(elt_n_bytes(elt_at(h, uoffset)));
+    unsigned size_class = size_class_within(n_bytes);
     if (unlikely(size_class < N_SMALL_CLASSES && !thread_heap_wants_element(heap, size_class)))
         return heap_free_slow(pointer);
-    fast_push(heap, &heap->list[size_class], pointer);
+    fast_push(heap, size_class, pointer);
+}
+
+/* Most heaps have one region.  For others it is no guess, which would often be wrong, but always
+ * the table of owners. */
+static inline bool is_own(const thread_heap_t *heap, const void *pointer) {
+    return likely((uintptr_t)region_of(pointer) == heap->only_region) ||
+           owner_of(pointer) == heap->fast_id;
 }
 
 static inline void fast_free(void *pointer) {
     thread_heap_t *heap = self_heap;
-    size_t index = (uintptr_t)pointer >> REGION_LOG2_BYTES;
-    if (unlikely(BLOCK_CHECKS && index >= N_REGIONS))
-        return heap_free_slow(pointer);
-    if (unlikely(atomic_load_explicit(&region_owner[index], memory_order_relaxed) != heap->fast_id))
+    if (unlikely(!is_own(heap, pointer)))
         return heap_free_other(pointer); /* NULL, too */
     region_t *region = region_of(pointer);
-    unsigned tile_class = region_tile_class(region, pointer);
-    block_list_t *list = &heap->list[tile_class];
+    size_t tile_class = region_tile_class(region, pointer);
     uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
+    uint32_t reciprocal = heap->reciprocal[tile_class];
     /* As run_offset_is_block.  No offset is a block's in a tile of elements: one test for both. */
-    if (unlikely(BLOCK_CHECKS ? (uint32_t)(offset * list->reciprocal) >= list->reciprocal
-                              : tile_class == TILE_ELEMENTS)) {
+    if (unlikely(BLOCK_CHECKS ? offset * reciprocal >= reciprocal : tile_class == TILE_ELEMENTS)) {
         if (tile_class == TILE_ELEMENTS)
             return fast_free_element(heap, region, pointer);
         return heap_free_slow(pointer);
     }
-    fast_push(heap, list, pointer);
+    fast_push(heap, tile_class, pointer);
 }
 
 #endif /* MHEAP_FAST_H */

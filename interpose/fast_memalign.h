@@ -26,19 +26,19 @@ static inline size_t memalign_rounded(size_t align, size_t bytes) {
  * always is on a list of blocks of a run; else NULL. */
 static inline void *fast_memalign_pop(size_t align, size_t bytes) {
     thread_heap_t *heap = self_heap;
-    block_list_t *list;
+    unsigned size_class;
     if (likely(memalign_is_small(align, bytes))) {
         bytes = memalign_rounded(align, bytes);
-        list = (block_list_t *)((char *)heap + small_list_offset[(bytes + 15) / 16]);
+        size_class = heap->small_class[(bytes + 15) / 16];
     } else if (bytes > SMALL_MAX_BYTES && bytes <= MEDIUM_MAX_BYTES) {
-        list = &heap->list[size_class_of_medium(bytes)];
+        size_class = size_class_of_medium(bytes);
     } else {
         return NULL;
     }
-    uintptr_t block = (uintptr_t)*heap_slot(heap, list->top);
+    uintptr_t block = (uintptr_t)*heap_slot(heap, heap->list_top[size_class]);
     if (unlikely(!block || (block & (align - 1)) != 0))
         return NULL;
-    return fast_pop(heap, list, bytes);
+    return fast_pop(heap, size_class, bytes);
 }
 
 static inline void *fast_memalign(size_t align, size_t bytes) {

@@ -53,12 +53,12 @@ static void note_list_goes(thread_heap_t *heap, unsigned size_class) {
 }
 
 void heap_put_bottom(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks) {
-    int64_t first = heap->slots.first[size_class];
+    int32_t first = heap->slots.first[size_class];
     block_t **blocks = heap_slot(heap, first) + 1;
     uint32_t n_kept = list_n_blocks(heap, size_class) - n_blocks;
     heap_put_blocks(heap, size_class, blocks, n_blocks);
     memmove(blocks, blocks + n_blocks, n_kept * sizeof *blocks);
-    heap->list[size_class].top = first + (int64_t)(n_kept * sizeof *blocks);
+    heap->list_top[size_class] = first + (int32_t)(n_kept * sizeof *blocks);
 }
 
 void heap_put_list(thread_heap_t *heap, unsigned size_class) {
@@ -68,7 +68,7 @@ void heap_put_list(thread_heap_t *heap, unsigned size_class) {
 
 /* Blocks are not looked at on their way home, but here there is time. */
 static void check_marks(thread_heap_t *heap, unsigned size_class) {
-    block_t **block = heap_slot(heap, heap->list[size_class].top);
+    block_t **block = heap_slot(heap, heap->list_top[size_class]);
     for (; *block; block--)
         if (block_is_damaged(*block, heap->key)) {
             report_damage(*block, "free");

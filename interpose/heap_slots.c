@@ -64,7 +64,7 @@ static uint32_t capacity(const thread_heap_t *heap, unsigned size_class) {
 void heap_list_set_limit(thread_heap_t *heap, unsigned size_class, int32_t limit) {
     int32_t n_slots = (int32_t)capacity(heap, size_class);
     heap->limit[size_class] = limit;
-    heap->list[size_class].last =
+    heap->list_last[size_class] =
         heap->slots.first[size_class] + (limit < n_slots ? limit : n_slots) * SLOT_BYTES;
 }
 
@@ -80,7 +80,7 @@ static bool change_array(thread_heap_t *heap, unsigned size_class, unsigned log2
         put_array(heap, old, heap->slots.log2_bytes[size_class]);
     }
     heap->slots.first[size_class] = array;
-    heap->list[size_class].top = array + (int64_t)n_blocks * SLOT_BYTES;
+    heap->list_top[size_class] = array + (int32_t)n_blocks * SLOT_BYTES;
     heap->slots.log2_bytes[size_class] = (uint8_t)log2_bytes;
     heap_list_set_limit(heap, size_class, heap->limit[size_class]);
     return true;
@@ -105,7 +105,7 @@ void heap_list_release(thread_heap_t *heap, unsigned size_class) {
     int32_t array = heap->slots.first[size_class];
     if (!array)
         return;
-    heap->list[size_class].top = heap->list[size_class].last = 0;
+    heap->list_top[size_class] = heap->list_last[size_class] = 0;
     heap->slots.first[size_class] = 0;
     put_array(heap, array, heap->slots.log2_bytes[size_class]);
     heap->slots.log2_bytes[size_class] = 0;

@@ -44,7 +44,7 @@ static bool refill_from_runs(thread_heap_t *heap, unsigned size_class) {
     uint32_t n = heap_take_blocks(heap, size_class, n_blocks, n_pages, first + n_blocks);
     if (n < n_blocks)
         memmove(first, first + (n_blocks - n), n * sizeof *first);
-    heap->list[size_class].top = heap->slots.first[size_class] + (int64_t)(n * sizeof *first);
+    heap->list_top[size_class] = heap->slots.first[size_class] + (int32_t)(n * sizeof *first);
     return n > 0;
 }
 
@@ -64,20 +64,18 @@ static void *refill_medium(thread_heap_t *heap, unsigned size_class, bool *is_ze
     size_t bytes = element_bytes(size_class_bytes(size_class));
     char *first = heap_get_row(heap, bytes, &n, is_zero);
     for (uint32_t i = first ? n - 1 : 0; i > 0; i--)
-        list_push(heap, &heap->list[size_class],
-                  (block_t *)(first + i * (bytes + MHEAP_TAG_BYTES)));
+        list_push(heap, size_class, (block_t *)(first + i * (bytes + MHEAP_TAG_BYTES)));
     return first;
 }
 
 /* NULL if the list is empty. */
 static block_t *pop(thread_heap_t *heap, unsigned size_class) {
-    block_list_t *list = &heap->list[size_class];
-    block_t *block = *heap_slot(heap, list->top);
+    block_t *block = *heap_slot(heap, heap->list_top[size_class]);
     if (!block)
         return NULL;
     if (block_is_damaged(block, heap->key))
         report_damage(block, "malloc"); /* it is free all the same */
-    list->top -= (int64_t)sizeof block;
+    heap->list_top[size_class] -= (int32_t)sizeof block;
     return block;
 }
 
@@ -199,39 +197,31 @@ void heap_put_now(thread_heap_t *heap, void *pointer) {
 
 /* ---- Whole heaps ---- */
 
-/* Where a free block belongs: in one of our runs, or an element. */
-static unsigned class_of_free(const block_t *block, size_t *bytes) {
-    region_t *region = region_of(block);
-    unsigned size_class = region_tile_class(region, block);
-    if (size_class == TILE_ELEMENTS) {
-        *bytes = elt_n_bytes(elt_at(region_mheap(region), region_uoffset(region, block)));
-        return size_class_within(*bytes);
-    }
-    *bytes = size_class_bytes(size_class);
-    return size_class;
-}
-
 /* Blocks that came home go on the owner's own lists while there is room: they are wanted again. */
 static bool take_to_list(thread_heap_t *heap, block_t *block, unsigned size_class) {
-    if (region_tile_class(region_of(block), block) == TILE_ELEMENTS &&
-        !thread_heap_wants_element(heap, size_class))
-        return false;
-    block_list_t *list = &heap->list[size_class];
-    if (list_is_full(list) && !heap_list_grow(heap, size_class)) {
+    if (list_is_full(heap, size_class) && !heap_list_grow(heap, size_class)) {
         heap->n_sent_home[size_class]++;
         return false;
     }
-    list_push_marked(heap, list, block);
+    list_push_marked(heap, size_class, block);
     return true;
 }
 
 /* Returns its bytes, as they were counted when it was freed. */
 static size_t take_in(thread_heap_t *heap, block_t *block) {
+    region_t *region = region_of(block);
+    unsigned size_class = region_tile_class(region, block);
     size_t bytes;
-    unsigned size_class = class_of_free(block, &bytes);
-    bool is_own = heap == self_heap && heap->fast_id == heap->id;
+    bool is_wanted = heap == self_heap && heap->fast_id == heap->id; /* we have lists */
     heap->counts.n_inbox_blocks++;
-    if (!is_own || !take_to_list(heap, block, size_class))
+    if (size_class == TILE_ELEMENTS) {
+        bytes = elt_n_bytes(elt_at(region_mheap(region), region_uoffset(region, block)));
+        size_class = size_class_within(bytes);
+        is_wanted = is_wanted && thread_heap_wants_element(heap, size_class);
+    } else {
+        bytes = size_class_bytes(size_class);
+    }
+    if (!is_wanted || !take_to_list(heap, block, size_class))
         heap_put(heap, block);
     return bytes;
 }

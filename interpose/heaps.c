@@ -23,7 +23,8 @@
 /* Heaps looked at for a dead owner when a thread needs a heap. */
 #define ADOPT_TRIES        64u
 
-const thread_heap_t no_heap = {.fast_id = OWNER_NOT_SELF, .id = OWNER_NOT_SELF};
+const thread_heap_t no_heap = {
+    .fast_id = OWNER_NOT_SELF, .id = OWNER_NOT_SELF, .only_region = NO_REGION};
 _Thread_local thread_heap_t *self_heap = (thread_heap_t *)&no_heap;
 
 /* table_lock guards making and adopting heaps.  heaps[i] and n_heaps are only ever written under it
@@ -114,10 +115,22 @@ void heap_foreach(void (*visit)(void *arg, thread_heap_t *heap), void *arg) {
     }
 }
 
+/* Of the calling thread's heap only: another thread that adds or releases a region leaves what is
+ * noted behind the truth, which costs time, but a pointer into the first region is always one of
+ * the heap's. */
+static void note_only_region(thread_heap_t *heap) {
+    if (heap == self_heap)
+        heap->only_region = heap->n_mheaps == 1 && heap->fast_id == heap->id
+                                ? (uintptr_t)region_of(heap)
+                                : NO_REGION;
+}
+
 void heaps_set_slow_mode(bool on) {
     slow_mode = on;
-    if (self_heap != &no_heap)
-        self_heap->fast_id = on ? OWNER_NOT_SELF : self_heap->id;
+    if (self_heap == &no_heap)
+        return;
+    self_heap->fast_id = on ? OWNER_NOT_SELF : self_heap->id;
+    note_only_region(self_heap);
 }
 
 /* ---- Regions ---- */
@@ -172,6 +185,7 @@ static void attach_region(thread_heap_t *heap, region_t *region) {
         .tail_bytes = (uint32_t)mheap_tail_room(region_mheap(region)),
     };
     owner_set(region, REGION_BYTES, heap->id);
+    note_only_region(heap);
 }
 
 bool heap_add_region(thread_heap_t *heap, size_t min_bytes) {
@@ -192,6 +206,7 @@ static void release_region(thread_heap_t *heap, uint32_t index) {
     heap->mheaps[index] = heap->mheaps[--heap->n_mheaps];
     heap->mheaps[index].region->heap_index = index;
     owner_set(region, REGION_BYTES, OWNER_NONE);
+    note_only_region(heap);
     if (!vm_release(region, bytes)) /* out of mappings: keep the range, but without its pages */
         vm_decommit(region, bytes);
 }
@@ -250,10 +265,11 @@ static thread_heap_t *adopt_heap(uint32_t n) {
 }
 
 static void init_lists(thread_heap_t *heap) {
-    for (unsigned c = 0; c < N_CLASSES; c++) {
+    for (unsigned c = 0; c < N_CLASSES; c++)
         heap->limit[c] = heap_list_limit_at_first(c);
-        heap->list[c].reciprocal = c < N_SMALL_CLASSES ? run_reciprocal[c] : 0;
-    }
+    memcpy(heap->reciprocal, run_reciprocal, sizeof run_reciprocal);
+    for (unsigned i = 0; i <= SMALL_MAX_BYTES / 16; i++)
+        heap->small_class[i] = (uint8_t)size_class_of(i * 16);
 }
 
 _Static_assert(sizeof(thread_heap_t) + 64 + sizeof(mheap_t) <= 8192,
@@ -271,6 +287,7 @@ static thread_heap_t *make_heap(uint32_t n) {
     heap->key = secret_key();
     heap->id = (owner_id_t)(n + 1);
     heap->fast_id = slow_mode ? OWNER_NOT_SELF : heap->id;
+    heap->only_region = NO_REGION;
     heap->mheaps = heap->inline_mheaps;
     heap->max_mheaps = N_INLINE_MHEAPS;
     init_lists(heap);
@@ -298,6 +315,7 @@ thread_heap_t *heap_self(void) {
     if (!heap)
         return NULL;
     self_heap = heap;
+    note_only_region(heap);
     if (adopted)
         heap_adopted(heap);
     return heap;

@@ -26,13 +26,6 @@
 
 /* ---- Allocating ---- */
 
-#define LIST_OFFSET(size_class)                                                                    \
-    (offsetof(thread_heap_t, list) + (size_class) * sizeof(block_list_t))
-#define GRANULES(size_class, before, bytes)                                                        \
-    [(before) / 16 + 1 ...(bytes) / 16] = LIST_OFFSET(size_class),
-const uint16_t small_list_offset[SMALL_MAX_BYTES / 16 + 1] = {LIST_OFFSET(0), /* for 0 bytes */
-                                                              EACH_SMALL_CLASS(GRANULES)};
-
 static void *get(size_t bytes, size_t align, bool *is_zero) {
     if (bytes + align > MEDIUM_MAX_BYTES + 16)
         return large_alloc(bytes ? bytes : 1, align, is_zero);
@@ -129,7 +122,7 @@ void *heap_malloc(size_t bytes) {
 /* Is there a block on the calling thread's list? */
 static bool list_has_block(size_t bytes) {
     return bytes <= MEDIUM_MAX_BYTES &&
-           *heap_slot(self_heap, self_heap->list[size_class_of(bytes)].top);
+           *heap_slot(self_heap, self_heap->list_top[size_class_of(bytes)]);
 }
 
 /* What is large has been asked already. */
@@ -186,16 +179,15 @@ void *heap_memalign(size_t align, size_t bytes) {
 /* ---- Freeing ---- */
 
 static void free_to_own_list(thread_heap_t *heap, block_t *block, unsigned size_class) {
-    block_list_t *list = &heap->list[size_class];
-    if (list_is_full(list)) {
+    if (list_is_full(heap, size_class)) {
         if (heap_return_cold(heap, size_class, block))
             return;
         heap_make_room(heap, size_class);
     }
-    if (list_is_full(list))
+    if (list_is_full(heap, size_class))
         heap_put_now(heap, block);
     else
-        list_push(heap, list, block);
+        list_push(heap, size_class, block);
 }
 
 static void free_block(void *pointer, const object_t *object) {

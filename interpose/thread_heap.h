@@ -4,15 +4,14 @@
  * from, batches of other threads' blocks on their way home, and an inbox for ours.
  *
  * Who may touch what:
- *   fast part   the owning thread only, without a lock: list[], remote[].  While no thread owns the
- *               heap: whoever holds `alive`.
- *   slow part   whoever holds `lock`: runs, mheaps, regions[], counters.  The owner holds it in its
- *               slow paths; any other thread may take it to sweep, validate, walk or print.
- *   inbox       anyone puts blocks in (release), a holder of `lock` takes them (acquire).
- *   alive       a robust mutex that the owner holds while it lives.  The kernel marks it when the
- *               thread dies, however it dies and after all its destructors have run; whoever then
- *               gets it with trylock owns the heap.  So no exit hook is needed, none can run too
- *               early, and a free after the thread's last destructor is an ordinary free.
+ *   fast part   the owning thread only, without a lock: its lists, remote[].  While no thread owns
+ * the heap: whoever holds `alive`. slow part   whoever holds `lock`: runs, mheaps, regions[],
+ * counters.  The owner holds it in its slow paths; any other thread may take it to sweep, validate,
+ * walk or print. inbox       anyone puts blocks in (release), a holder of `lock` takes them
+ * (acquire). alive       a robust mutex that the owner holds while it lives.  The kernel marks it
+ * when the thread dies, however it dies and after all its destructors have run; whoever then gets
+ * it with trylock owns the heap.  So no exit hook is needed, none can run too early, and a free
+ * after the thread's last destructor is an ordinary free.
  *
  * Lock order: no path but fork's holds two of these at once; fork takes the heaps' table (heaps.c),
  * then the heaps in the order of their ids, then large.c's, then the trace's.
@@ -32,24 +31,8 @@
 #include "region.h"
 #include "size_class.h"
 
-/*
- * Free blocks of one size class: a stack of pointers in an array of slots (heap_slots.h), so that
- * neither malloc nor free has to wait for what the last one wrote to a block.  The array's first
- * slot always holds NULL: the stack is empty when that is what the top slot holds.  Full and empty
- * ones: see heap_make_room and heap_refill.
- *
- * Slots are known by their byte offset in the heap, which is negative.  A list without an array has
- * zeros here: offset 0 is no_block.
- */
-typedef struct {
-    int64_t top;         /* the slot pushed last */
-    int32_t last;        /* the last slot that may be used; full if top is not less */
-    uint32_t reciprocal; /* run_reciprocal of the class; 0 if it has no runs */
-} block_list_t;
-
-/* A list more than there are classes: TILE_ELEMENTS, too, indexes one, which is always empty and
- * has the reciprocal 0, so that no offset looks like a block's. */
-#define N_LISTS          (N_CLASSES + 1)
+/* No region: aligned to nothing. */
+#define NO_REGION        ((uintptr_t)1)
 
 #define N_LISTED_CLASSES 73u /* up to 36 KiB: opendir takes a little more than 32 */
 
@@ -117,7 +100,22 @@ typedef struct thread_heap {
     uintptr_t key;      /* secret of marks and links, the same in all heaps */
     owner_id_t fast_id; /* `id`, or OWNER_NOT_SELF when every call has to go the slow way */
     owner_id_t id;
-    block_list_t list[N_LISTS];
+    uintptr_t only_region; /* the heap's first region, if it seems to be the only one and fast_id is
+                              `id`; else NO_REGION */
+    uint8_t small_class[SMALL_MAX_BYTES / 16 + 1]; /* by (bytes + 15) / 16; the same in all heaps */
+    uint32_t reciprocal[N_CLASSES + 1]; /* run_reciprocal by a tile's class; 0 for TILE_ELEMENTS, so
+                                           that no offset looks like a block's there */
+    /*
+     * Free blocks of each size class: a stack of pointers in an array of slots (heap_slots.h), so
+     * that neither malloc nor free has to wait for what the last one wrote to a block.  The array's
+     * first slot always holds NULL: the stack is empty when that is what the top slot holds.  Full
+     * and empty ones: see heap_make_room and heap_refill.
+     *
+     * Slots are known by their byte offset in the heap, which is negative.  A list without an array
+     * has zeros here: offset 0 is no_block.
+     */
+    int32_t list_top[N_CLASSES];  /* the slot pushed last */
+    int32_t list_last[N_CLASSES]; /* the last slot that may be used; full if top is not less */
     remote_batch_t remote[N_REMOTE_BATCHES];
 
     /* slow part */
@@ -167,7 +165,7 @@ static inline block_t **heap_slot(const thread_heap_t *heap, int64_t offset) {
 
 /* For classes that are listed. */
 static inline uint32_t list_n_blocks(const thread_heap_t *heap, unsigned size_class) {
-    int64_t n_bytes = heap->list[size_class].top - heap->slots.first[size_class];
+    int32_t n_bytes = heap->list_top[size_class] - heap->slots.first[size_class];
     return (uint32_t)n_bytes / (uint32_t)sizeof(block_t *);
 }
 
@@ -180,29 +178,30 @@ static inline block_t *block_next(const block_t *block, uintptr_t key, const cha
     return (block_t *)next;
 }
 
-static inline bool list_is_full(const block_list_t *list) {
-    return (int32_t)list->top >= list->last;
+static inline bool list_is_full(const thread_heap_t *heap, size_t size_class) {
+    return heap->list_top[size_class] >= heap->list_last[size_class];
 }
 
 /* Above `top`, the list's top, on a list that is not full.  A block that has its mark, and is not
  * touched. */
-static inline void list_push_above(thread_heap_t *heap, block_list_t *list, int64_t top,
+static inline void list_push_above(thread_heap_t *heap, size_t size_class, int64_t top,
                                    block_t *block) {
     top += (int64_t)sizeof(block_t *);
     *heap_slot(heap, top) = block;
     /* A fork's child may see us between any two stores: the slot comes first. */
     atomic_signal_fence(memory_order_seq_cst);
-    list->top = top;
+    heap->list_top[size_class] = (int32_t)top;
 }
 
-static inline void list_push_marked(thread_heap_t *heap, block_list_t *list, block_t *block) {
-    list_push_above(heap, list, list->top, block);
+static inline void list_push_marked(thread_heap_t *heap, size_t size_class, block_t *block) {
+    list_push_above(heap, size_class, heap->list_top[size_class], block);
 }
 
-static inline void list_push(thread_heap_t *heap, block_list_t *list, block_t *block) {
-    int64_t top = list->top; /* once: for all the compiler knows the mark may lie there */
+static inline void list_push(thread_heap_t *heap, size_t size_class, block_t *block) {
+    /* Once: for all the compiler knows the mark may lie there. */
+    int64_t top = heap->list_top[size_class];
     block_set_mark(block, heap->key);
-    list_push_above(heap, list, top, block);
+    list_push_above(heap, size_class, top, block);
 }
 
 /* Elements of a hot class are not kept in its list when freed: they are slower to free than blocks

@@ -54,8 +54,9 @@ static inline size_t size_class_bytes(unsigned size_class) {
 
 /* The largest class that fits into `bytes` (at least 16). */
 static inline unsigned size_class_within(size_t bytes) {
-    unsigned next = size_class_of(bytes + 1);
-    return next > N_CLASSES ? N_CLASSES - 1 : next - 1;
+    if (bytes >= MEDIUM_MAX_BYTES)
+        return N_CLASSES - 1;
+    return (bytes < 128 ? (unsigned)(bytes >> 4) : size_class_of_medium(bytes + 1)) - 1;
 }
 
 _Static_assert(N_SMALL_CLASSES == 8 + 8 * 5, "up to 128, then five doublings to 4096");
