@@ -252,6 +252,17 @@ static inline unsigned run_block_class(const void *pointer) {
     return tile_class;
 }
 
+/* Bytes of an element of the calling thread's heap, checked as in fast_free; 0 for whatever is not
+ * clearly one of no more than 36 KiB, which object_at has to tell. */
+static inline size_t own_element_bytes(const void *pointer) {
+    thread_heap_t *heap = self_heap;
+    region_t *region = region_of(pointer);
+    if (!is_own(heap, pointer) || region_tile_class(region, pointer) != TILE_ELEMENTS)
+        return 0;
+    uint64_t n_bytes = listed_element_bytes(region_mheap(region), region_uoffset(region, pointer));
+    return n_bytes > 0 && !block_is_marked(pointer, heap->key) ? n_bytes : 0;
+}
+
 /* Of a block of a run: it may be live, since it lies on no clean page.  Not asked in a free by
  * another thread, which would share the run's descriptor with its owner. */
 static inline bool may_be_live(const void *pointer) {
@@ -290,8 +301,9 @@ static void *move_object(void *pointer, const object_t *object, size_t bytes) {
     return moved;
 }
 
-static bool resize_element(void *pointer, const object_t *object, size_t bytes) {
-    thread_heap_t *heap = heap_by_id(object->owner);
+static bool resize_element(thread_heap_t *heap, void *pointer, size_t bytes) {
+    if (bytes <= SMALL_MAX_BYTES / 4 || bytes > MEDIUM_MAX_BYTES)
+        return false;
     heap_lock(heap);
     bool resized =
         heap_resize_element(heap, pointer, element_bytes(size_class_bytes(size_class_of(bytes))));
@@ -310,8 +322,8 @@ static bool resize_in_place(void *pointer, const object_t *object, size_t bytes)
         return false;
     if (is_good_fit(object->bytes, bytes))
         return true;
-    return object->kind == OBJECT_ELEMENT && bytes > SMALL_MAX_BYTES / 4 &&
-           bytes <= MEDIUM_MAX_BYTES && resize_element(pointer, object, bytes);
+    return object->kind == OBJECT_ELEMENT &&
+           resize_element(heap_by_id(object->owner), pointer, bytes);
 }
 
 static void *resize_large(void *pointer, size_t bytes) {
@@ -328,22 +340,21 @@ static void *resize_large(void *pointer, size_t bytes) {
     return resized;
 }
 
-static void *move_run_block(void *pointer, size_t has_bytes, size_t bytes) {
+static void *move_block(void *pointer, size_t has_bytes, size_t bytes) {
     void *moved = copy_object(pointer, has_bytes, bytes);
     if (moved)
         fast_free(pointer);
     return moved;
 }
 
-void *heap_realloc(void *pointer, size_t bytes) {
-    if (!pointer)
-        return fast_malloc(bytes);
-    unsigned size_class =
-        self_heap->fast_id == OWNER_NOT_SELF ? N_CLASSES : run_block_class(pointer);
-    if (likely(size_class != N_CLASSES && bytes > 0 && may_be_live(pointer))) {
-        size_t has_bytes = size_class_bytes(size_class);
-        return is_good_fit(has_bytes, bytes) ? pointer : move_run_block(pointer, has_bytes, bytes);
-    }
+static void *resize_own_element(void *pointer, size_t has_bytes, size_t bytes) {
+    if (is_good_fit(has_bytes, bytes) || resize_element(self_heap, pointer, bytes))
+        return pointer;
+    return move_block(pointer, has_bytes, bytes);
+}
+
+/* Whatever it is. */
+static void *realloc_any(void *pointer, size_t bytes, void *caller) {
     object_t object = object_at(pointer);
     if (object.kind == OBJECT_NONE) {
         misuse("realloc", pointer, object.what);
@@ -361,14 +372,30 @@ void *heap_realloc(void *pointer, size_t bytes) {
     if (object.kind == OBJECT_LARGE && bytes > MEDIUM_MAX_BYTES) {
         observe_freed(pointer); /* as in free_large */
         void *resized = resize_large(pointer, bytes);
-        observe_allocated(resized ? resized : pointer, resized ? bytes : object.bytes, CALLER);
+        observe_allocated(resized ? resized : pointer, resized ? bytes : object.bytes, caller);
         return resized;
     }
     if (!resize_in_place(pointer, &object, bytes))
         return move_object(pointer, &object, bytes);
     observe_freed(pointer);
-    observe_allocated(pointer, bytes, CALLER);
+    observe_allocated(pointer, bytes, caller);
     return pointer;
+}
+
+void *heap_realloc(void *pointer, size_t bytes) {
+    if (!pointer)
+        return fast_malloc(bytes);
+    if (unlikely(bytes == 0 || self_heap->fast_id == OWNER_NOT_SELF))
+        return realloc_any(pointer, bytes, CALLER);
+    unsigned size_class = run_block_class(pointer);
+    if (likely(size_class != N_CLASSES && may_be_live(pointer))) {
+        size_t has_bytes = size_class_bytes(size_class);
+        return is_good_fit(has_bytes, bytes) ? pointer : move_block(pointer, has_bytes, bytes);
+    }
+    size_t has_bytes = own_element_bytes(pointer);
+    if (has_bytes > 0)
+        return resize_own_element(pointer, has_bytes, bytes);
+    return realloc_any(pointer, bytes, CALLER);
 }
 
 size_t heap_usable_bytes(void *pointer, const char *function) {
