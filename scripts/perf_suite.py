@@ -11,6 +11,9 @@ size for their generated input instead (perf_inputs.py). Which tables a row coun
 from dataclasses import dataclass, field
 
 
+UNTIMED_ROUNDS = 3
+
+
 @dataclass(frozen=True)
 class Workload:
     name: str
@@ -25,6 +28,10 @@ class Workload:
     env: dict = field(default_factory=dict, hash=False)
     single: bool = True  # one thread: its instructions can be counted
     about: str = ""
+
+    def rounds(self, n):
+        """In how many of n rounds it runs: what is not timed mostly sleeps, and varies little."""
+        return n if self.time else min(n, UNTIMED_ROUNDS)
 
 
 def _synthetic(group, rows):
