@@ -208,33 +208,35 @@ static bool take_to_list(thread_heap_t *heap, block_t *block, unsigned size_clas
 }
 
 /* Returns its bytes, as they were counted when it was freed. */
-static size_t take_in(thread_heap_t *heap, block_t *block) {
+static size_t take_in(thread_heap_t *heap, sent_t sent) {
+    unsigned size_class = sent_class(sent);
+    bool is_wanted = heap == self_heap && heap->fast_id == heap->id && /* we have lists */
+                     (!sent_is_element(sent) || thread_heap_wants_element(heap, size_class));
+    heap->counts.n_inbox_blocks++;
+    if (!is_wanted || !take_to_list(heap, sent_block(sent), size_class))
+        heap_put(heap, sent_block(sent));
+    return sent_bytes(sent);
+}
+
+/* As it was sent. */
+static sent_t look_up(const block_t *block) {
     region_t *region = region_of(block);
     unsigned size_class = region_tile_class(region, block);
-    size_t bytes;
-    bool is_wanted = heap == self_heap && heap->fast_id == heap->id; /* we have lists */
-    heap->counts.n_inbox_blocks++;
-    if (size_class == TILE_ELEMENTS) {
-        bytes = elt_n_bytes(elt_at(region_mheap(region), region_uoffset(region, block)));
-        size_class = size_class_within(bytes);
-        is_wanted = is_wanted && thread_heap_wants_element(heap, size_class);
-    } else {
-        bytes = size_class_bytes(size_class);
-    }
-    if (!is_wanted || !take_to_list(heap, block, size_class))
-        heap_put(heap, block);
-    return bytes;
+    if (size_class != TILE_ELEMENTS)
+        return sent_make(block, size_class, false);
+    const mheap_elt_t *e = elt_at(region_mheap(region), region_uoffset(region, block));
+    return sent_make(block, size_class_within(elt_n_bytes(e)), true);
 }
 
 void heap_take_inbox(thread_heap_t *heap) {
-    block_t *blocks[BATCH_MAX_BLOCKS];
+    sent_t sent[BATCH_MAX_BLOCKS];
     uint64_t n_bytes = 0;
-    for (uint32_t n; (n = remote_take(heap, blocks, BATCH_MAX_BLOCKS)) > 0;)
+    for (uint32_t n; (n = remote_take(heap, sent, BATCH_MAX_BLOCKS)) > 0;)
         for (uint32_t i = 0; i < n; i++)
-            n_bytes += take_in(heap, blocks[i]);
+            n_bytes += take_in(heap, sent[i]);
     for (block_t *block = remote_take_linked(heap), *next; block; block = next) {
         next = block_next(block, heap->key, "free");
-        n_bytes += take_in(heap, block);
+        n_bytes += take_in(heap, look_up(block));
     }
     if (n_bytes == 0)
         return;

@@ -192,12 +192,13 @@ static void free_to_own_list(thread_heap_t *heap, block_t *block, unsigned size_
 
 static void free_block(void *pointer, const object_t *object) {
     thread_heap_t *heap = heap_self();
+    bool is_element = object->kind == OBJECT_ELEMENT;
     if (unlikely(!heap))
-        remote_free_now(pointer, object->owner, object->bytes);
+        remote_free_now(sent_make(pointer, object->size_class, is_element), object->owner);
     else if (object->owner != heap->id)
-        remote_free(heap, pointer, object->owner, object->bytes);
-    else if (heap->fast_id != heap->id || (object->kind == OBJECT_ELEMENT &&
-                                           !thread_heap_wants_element(heap, object->size_class)))
+        remote_free(heap, sent_make(pointer, object->size_class, is_element), object->owner);
+    else if (heap->fast_id != heap->id ||
+             (is_element && !thread_heap_wants_element(heap, object->size_class)))
         heap_put_now(heap, pointer);
     else
         free_to_own_list(heap, pointer, object->size_class);
@@ -238,10 +239,9 @@ void heap_free_slow(void *pointer) {
     free_object(pointer, &object, "free");
 }
 
-/* Class of a block of any thread's run, checked as in fast_free; N_CLASSES for whatever is not
- * clearly one, which object_at has to tell. */
-static inline unsigned run_block_class(const void *pointer) {
-    owner_id_t owner = owner_of(pointer);
+/* Class of a block of a run of the heap `owner`, checked as in fast_free; N_CLASSES for whatever is
+ * not clearly one, which object_at has to tell. */
+static inline unsigned run_block_class(const void *pointer, owner_id_t owner) {
     if (unlikely(owner == OWNER_NONE || owner > OWNER_HEAP_MAX))
         return N_CLASSES;
     unsigned tile_class = region_tile_class(region_of(pointer), pointer);
@@ -252,15 +252,15 @@ static inline unsigned run_block_class(const void *pointer) {
     return tile_class;
 }
 
-/* Bytes of an element of the calling thread's heap, checked as in fast_free; 0 for whatever is not
- * clearly one of no more than 36 KiB, which object_at has to tell. */
-static inline size_t own_element_bytes(const void *pointer) {
-    thread_heap_t *heap = self_heap;
+/* Bytes of an element of the heap `owner`, checked as in fast_free; 0 for whatever is not clearly
+ * one of no more than 36 KiB, which object_at has to tell. */
+static inline size_t element_bytes_at(const void *pointer, owner_id_t owner) {
     region_t *region = region_of(pointer);
-    if (!is_own(heap, pointer) || region_tile_class(region, pointer) != TILE_ELEMENTS)
+    if (owner == OWNER_NONE || owner > OWNER_HEAP_MAX ||
+        region_tile_class(region, pointer) != TILE_ELEMENTS)
         return 0;
     uint64_t n_bytes = listed_element_bytes(region_mheap(region), region_uoffset(region, pointer));
-    return n_bytes > 0 && !block_is_marked(pointer, heap->key) ? n_bytes : 0;
+    return n_bytes > 0 && !block_is_marked(pointer, self_heap->key) ? n_bytes : 0;
 }
 
 /* Of a block of a run: it may be live, since it lies on no clean page.  Not asked in a free by
@@ -274,10 +274,14 @@ void heap_free_other(void *pointer) {
     thread_heap_t *heap = self_heap;
     if (unlikely(heap->fast_id == OWNER_NOT_SELF))
         return heap_free_slow(pointer);
-    unsigned size_class = run_block_class(pointer);
-    if (unlikely(size_class == N_CLASSES))
+    owner_id_t owner = owner_of(pointer);
+    unsigned size_class = run_block_class(pointer, owner);
+    if (likely(size_class != N_CLASSES))
+        return remote_free(heap, sent_make(pointer, size_class, false), owner);
+    size_t bytes = element_bytes_at(pointer, owner);
+    if (unlikely(bytes == 0))
         return heap_free_slow(pointer);
-    remote_free(heap, pointer, owner_of(pointer), size_class_bytes(size_class));
+    remote_free(heap, sent_make(pointer, size_class_within(bytes), true), owner);
 }
 
 void heap_free(void *pointer) {
@@ -387,12 +391,12 @@ void *heap_realloc(void *pointer, size_t bytes) {
         return fast_malloc(bytes);
     if (unlikely(bytes == 0 || self_heap->fast_id == OWNER_NOT_SELF))
         return realloc_any(pointer, bytes, CALLER);
-    unsigned size_class = run_block_class(pointer);
+    unsigned size_class = run_block_class(pointer, owner_of(pointer));
     if (likely(size_class != N_CLASSES && may_be_live(pointer))) {
         size_t has_bytes = size_class_bytes(size_class);
         return is_good_fit(has_bytes, bytes) ? pointer : move_block(pointer, has_bytes, bytes);
     }
-    size_t has_bytes = own_element_bytes(pointer);
+    size_t has_bytes = is_own(self_heap, pointer) ? element_bytes_at(pointer, self_heap->id) : 0;
     if (has_bytes > 0)
         return resize_own_element(pointer, has_bytes, bytes);
     return realloc_any(pointer, bytes, CALLER);

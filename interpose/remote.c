@@ -7,9 +7,6 @@
 #include "heaps.h"
 #include "secret.h"
 
-/* A batch is handed over when it has BATCH_MAX_BLOCKS, or this many bytes. */
-#define BATCH_MAX_BYTES  ((uint32_t)64 << 10)
-
 /* Each time an inbox has got so many bytes, whoever filled it asks whether its owner looks into it
  * at all, and empties it if the owner sleeps or is gone; if it is this full, in any case. */
 #define INBOX_FULL_BYTES ((uint64_t)128 << 10)
@@ -32,17 +29,17 @@ static bool is_to_be_emptied(thread_heap_t *heap, uint64_t before, uint64_t now)
 
 /* ---- The ring ---- */
 
-static _Atomic(block_t *) *ring_place(thread_heap_t *heap, uint64_t number) {
-    _Atomic(block_t *) *ring = (void *)heap_slot(heap, INBOX_RING_OFFSET);
+static _Atomic(sent_t) *ring_place(thread_heap_t *heap, uint64_t number) {
+    _Atomic(sent_t) *ring = (void *)heap_slot(heap, INBOX_RING_OFFSET);
     return &ring[number % INBOX_RING_BLOCKS];
 }
 
 /*
  * Places are got by moving the tail, and filled after that.  The head is read first, and what it
  * acquires are the stores that emptied the places before it: so the tail is not before it, and what
- * we write to a place comes after its NULL.
+ * we write to a place comes after its 0.
  */
-static bool put_in_ring(thread_heap_t *heap, block_t *const *blocks, uint32_t n_blocks) {
+static bool put_in_ring(thread_heap_t *heap, const sent_t *sent, uint32_t n_blocks) {
     uint64_t head, tail;
     do {
         head = atomic_load_explicit(&heap->ring_head, memory_order_acquire);
@@ -52,21 +49,21 @@ static bool put_in_ring(thread_heap_t *heap, block_t *const *blocks, uint32_t n_
     } while (!atomic_compare_exchange_weak_explicit(&heap->ring_tail, &tail, tail + n_blocks,
                                                     memory_order_relaxed, memory_order_relaxed));
     for (uint32_t i = 0; i < n_blocks; i++)
-        atomic_store_explicit(ring_place(heap, tail + i), blocks[i], memory_order_release);
+        atomic_store_explicit(ring_place(heap, tail + i), sent[i], memory_order_release);
     return true;
 }
 
 /* Up to the first place that nobody has filled yet. */
-uint32_t remote_take(thread_heap_t *heap, block_t **blocks, uint32_t n_max) {
+uint32_t remote_take(thread_heap_t *heap, sent_t *sent, uint32_t n_max) {
     uint64_t head = atomic_load_explicit(&heap->ring_head, memory_order_relaxed);
     uint64_t n_there = atomic_load_explicit(&heap->ring_tail, memory_order_relaxed) - head;
     uint32_t n = 0;
     for (; n < n_max && n < n_there; n++) {
-        _Atomic(block_t *) *place = ring_place(heap, head + n);
-        blocks[n] = atomic_load_explicit(place, memory_order_acquire);
-        if (!blocks[n])
+        _Atomic(sent_t) *place = ring_place(heap, head + n);
+        sent[n] = atomic_load_explicit(place, memory_order_acquire);
+        if (!sent[n])
             break;
-        atomic_store_explicit(place, NULL, memory_order_relaxed);
+        atomic_store_explicit(place, 0, memory_order_relaxed);
     }
     if (n > 0)
         atomic_store_explicit(&heap->ring_head, head + n, memory_order_release);
@@ -77,10 +74,10 @@ uint32_t remote_take(thread_heap_t *heap, block_t **blocks, uint32_t n_max) {
 static void close_gaps(thread_heap_t *heap) {
     uint64_t to = heap->ring_head;
     for (uint64_t from = to; from != heap->ring_tail; from++) {
-        block_t *block = *ring_place(heap, from);
-        *ring_place(heap, from) = NULL;
-        if (block)
-            *ring_place(heap, to++) = block;
+        sent_t sent = *ring_place(heap, from);
+        *ring_place(heap, from) = 0;
+        if (sent)
+            *ring_place(heap, to++) = sent;
     }
     heap->ring_tail = to;
 }
@@ -97,14 +94,14 @@ void remote_fork_child(thread_heap_t *heap) {
 
 /* Pairs with remote_take_linked: the links, and what the users wrote before they freed, are seen
  * by the heap that reuses the blocks. */
-static void push_linked(thread_heap_t *heap, block_t *const *blocks, uint32_t n_blocks) {
-    block_t *tail = blocks[n_blocks - 1];
+static void push_linked(thread_heap_t *heap, const sent_t *sent, uint32_t n_blocks) {
+    block_t *tail = sent_block(sent[n_blocks - 1]);
     for (uint32_t i = 0; i < n_blocks - 1; i++)
-        block_link(blocks[i], blocks[i + 1], heap->key);
+        block_link(sent_block(sent[i]), sent_block(sent[i + 1]), heap->key);
     block_t *old = atomic_load_explicit(&heap->inbox, memory_order_relaxed);
     do
         block_link(tail, old, heap->key);
-    while (!atomic_compare_exchange_weak_explicit(&heap->inbox, &old, blocks[0],
+    while (!atomic_compare_exchange_weak_explicit(&heap->inbox, &old, sent_block(sent[0]),
                                                   memory_order_release, memory_order_relaxed));
 }
 
@@ -140,49 +137,39 @@ static void empty_inbox(thread_heap_t *heap) {
     } while (n_bytes >= INBOX_FULL_BYTES && inbox_is_ready(heap));
 }
 
-static void hand_over(thread_heap_t *heap, block_t *const *blocks, uint32_t n_blocks,
-                      size_t n_bytes) {
-    if (!put_in_ring(heap, blocks, n_blocks))
-        push_linked(heap, blocks, n_blocks);
+static void hand_over(thread_heap_t *heap, const sent_t *sent, uint32_t n_blocks, size_t n_bytes) {
+    if (!put_in_ring(heap, sent, n_blocks))
+        push_linked(heap, sent, n_blocks);
     uint64_t before = atomic_fetch_add_explicit(&heap->inbox_bytes, n_bytes, memory_order_acq_rel);
     if (is_to_be_emptied(heap, before, before + n_bytes))
         empty_inbox(heap);
 }
 
-static block_t **blocks_of(thread_heap_t *self, const remote_batch_t *batch) {
-    return heap_slot(self, OUTBOX_OFFSET) + (batch - self->remote) * BATCH_MAX_BLOCKS;
-}
-
-static void flush(thread_heap_t *self, remote_batch_t *batch) {
+void remote_flush(thread_heap_t *self, unsigned index) {
+    remote_batch_t *batch = &self->remote[index];
     uint32_t n_blocks = batch->n_blocks, n_bytes = batch->n_bytes;
     batch->n_blocks = batch->n_bytes = 0;
     self->counts.n_remote_batches++;
-    hand_over(heap_by_id(batch->owner), blocks_of(self, batch), n_blocks, n_bytes);
+    hand_over(heap_by_id(batch->owner), remote_blocks_of(self, index), n_blocks, n_bytes);
 }
 
-void remote_free(thread_heap_t *self, block_t *block, owner_id_t owner, size_t n_bytes) {
-    remote_batch_t *batch = &self->remote[owner % N_REMOTE_BATCHES];
-    if (batch->owner != owner) {
-        if (batch->n_blocks)
-            flush(self, batch);
-        batch->owner = owner;
-    }
-    block_set_mark(block, self->key);
-    blocks_of(self, batch)[batch->n_blocks] = block;
-    batch->n_bytes += (uint32_t)n_bytes;
-    if (++batch->n_blocks == BATCH_MAX_BLOCKS || batch->n_bytes >= BATCH_MAX_BYTES)
-        flush(self, batch);
+void remote_free_first(thread_heap_t *self, sent_t sent, owner_id_t owner) {
+    unsigned index = owner % N_REMOTE_BATCHES;
+    if (self->remote[index].n_blocks)
+        remote_flush(self, index);
+    self->remote[index].owner = owner;
+    remote_free(self, sent, owner);
 }
 
-void remote_free_now(block_t *block, owner_id_t owner, size_t n_bytes) {
-    block_set_mark(block, secret_key());
-    hand_over(heap_by_id(owner), &block, 1, n_bytes);
+void remote_free_now(sent_t sent, owner_id_t owner) {
+    block_set_mark(sent_block(sent), secret_key());
+    hand_over(heap_by_id(owner), &sent, 1, sent_bytes(sent));
 }
 
 void remote_flush_all(thread_heap_t *self) {
     for (unsigned i = 0; i < N_REMOTE_BATCHES; i++)
         if (self->remote[i].n_blocks)
-            flush(self, &self->remote[i]);
+            remote_flush(self, i);
 }
 
 void remote_note_pages(thread_heap_t *heap) {
@@ -192,7 +179,7 @@ void remote_note_pages(thread_heap_t *heap) {
     region_use_header(region, ring, ring + n_used);
     for (unsigned i = 0; i < N_REMOTE_BATCHES; i++)
         if (heap->remote[i].owner != OWNER_NONE) {
-            block_t **blocks = blocks_of(heap, &heap->remote[i]);
-            region_use_header(region, blocks, blocks + BATCH_MAX_BLOCKS);
+            sent_t *sent = remote_blocks_of(heap, i);
+            region_use_header(region, sent, sent + BATCH_MAX_BLOCKS);
         }
 }

@@ -38,8 +38,8 @@
 
 /* Blocks of one other heap, on their way to its inbox; the pointers are in the outbox. */
 typedef struct {
-    uint32_t n_blocks, n_bytes;
-    owner_id_t owner;
+    _Alignas(16) owner_id_t owner;
+    uint32_t n_bytes, n_blocks;
 } remote_batch_t;
 
 #define N_REMOTE_BATCHES 16u

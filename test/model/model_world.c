@@ -107,17 +107,18 @@ bool world_is_in_run(const void *object) {
 static size_t bytes_of_free(const block_t *block) {
     region_t *region = region_of(block);
     unsigned size_class = region_tile_class(region, block);
-    if (size_class != TILE_ELEMENTS)
-        return size_class_bytes(size_class);
-    return elt_n_bytes(elt_at(region_mheap(region), region_uoffset(region, block)));
+    if (size_class == TILE_ELEMENTS)
+        size_class = size_class_within(
+            elt_n_bytes(elt_at(region_mheap(region), region_uoffset(region, block))));
+    return size_class_bytes(size_class);
 }
 
 uint64_t world_inbox_bytes(uint32_t id) {
     const thread_heap_t *heap = heap_at(id);
     uint64_t bytes = 0;
     for (uint64_t i = heap->ring_head; i != heap->ring_tail; i++) {
-        const block_t *block = heap_slot(heap, INBOX_RING_OFFSET)[i % INBOX_RING_BLOCKS];
-        bytes += block ? bytes_of_free(block) : 0;
+        sent_t sent = ((sent_t *)heap_slot(heap, INBOX_RING_OFFSET))[i % INBOX_RING_BLOCKS];
+        bytes += sent ? bytes_of_free(sent_block(sent)) : 0;
     }
     for (const block_t *b = heap->inbox; b; b = block_next(b, heap->key, "model"))
         bytes += bytes_of_free(b);
