@@ -173,6 +173,7 @@ bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes) {
  * soon. */
 #define PURGE_MIN_BYTES            ((uint64_t)128 << 10)
 #define PURGE_PART_OF_USE          2u
+#define SHRUNK_PART_OF_CLEAN       16u
 
 /* Near a limit, only a system call's cost counts. */
 #define PURGE_MIN_BYTES_WHEN_TIGHT ((uint64_t)64 << 10)
@@ -203,9 +204,17 @@ uint64_t heap_purge_elements_some(thread_heap_t *heap, uint64_t max_bytes) {
     return purged;
 }
 
+/* So little of what was ever used is resident that a burst has come to its end: what is free then
+ * is not compared with what a few free blocks of many runs keep resident. */
+static bool has_shrunk(const thread_heap_t *heap, uint64_t resident_bytes) {
+    return resident_bytes < heap->demand.clean_bytes / SHRUNK_PART_OF_CLEAN;
+}
+
 uint64_t heap_purge_elements_if_due(thread_heap_t *heap, uint64_t max_bytes) {
-    uint64_t dirty = heap_dirty_bytes(heap);
-    if (dirty < PURGE_MIN_BYTES || dirty < (heap_resident_bytes(heap) - dirty) / PURGE_PART_OF_USE)
+    uint64_t dirty = heap_dirty_bytes(heap), resident = heap_resident_bytes(heap);
+    if (dirty < PURGE_MIN_BYTES)
+        return 0;
+    if (dirty < (resident - dirty) / PURGE_PART_OF_USE && !has_shrunk(heap, resident))
         return 0;
     return heap_purge_elements_some(heap, max_bytes);
 }

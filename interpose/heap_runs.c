@@ -300,7 +300,7 @@ void heap_put_blocks(thread_heap_t *heap, unsigned size_class, block_t *const *b
  * are freed in order, and in random order when few live ones are left for each.  With many blocks
  * on a page that is very few: if the last search found none, the next one waits for longer.
  */
-#define HOLES_MIN_BYTES        ((uint64_t)1 << 20)
+#define HOLES_MIN_BYTES        ((uint64_t)256 << 10)
 #define HOLES_PART_OF_RESIDENT 32u
 #define HOLES_PART_OF_RUN      4u
 #define HOLES_READY_PART       3u
