@@ -106,11 +106,14 @@ static void purge_new_run(run_t *run, char *start) {
     purge_budget_settle(granted, (unsigned)__builtin_popcount(gone) * RUN_PAGE_BYTES);
 }
 
-static bool make_run(thread_heap_t *heap, unsigned size_class) {
+/* *absent_pages: those that are probably not resident. */
+static bool make_run(thread_heap_t *heap, unsigned size_class, uint32_t *absent_pages) {
     bool is_zero = false;
+    uint64_t dirty_before = heap_dirty_bytes(heap);
     void *start = heap_get_element(heap, RUN_BYTES, TILE_BYTES, &is_zero);
     if (!start)
         return false;
+    *absent_pages = dirty_before - heap_dirty_bytes(heap) < RUN_BYTES / 4 ? RUN_ALL_PAGES : 0;
     region_t *region = region_of(start);
     run_t *run = &region->runs[region_tile(start)];
     run->size_class = (uint8_t)size_class; /* says where the bitmap is */
@@ -194,16 +197,41 @@ static uint32_t take_ready(thread_heap_t *heap, uint32_t tile_number, uint32_t n
     return n;
 }
 
+/*
+ * Where a class has so many runs, the next one is likely to be used as well: its pages are faulted
+ * in with one system call.  So they are all opened: what is resident is ready, and goes back as
+ * such.  That is at most one part in so many of what the class has.
+ */
+#define FAULT_IN_FROM_RUNS 32u
+#define FAULT_IN_MIN_PAGES 4u
+
+/* The pages that are opened next, as far as they are side by side and not resident; returns how
+ * many, or n_pages if they are left to be faulted in one by one. */
+static unsigned fault_in(const thread_heap_t *heap, const run_t *run, uint32_t absent_pages,
+                         char *start, unsigned n_pages) {
+    if (heap->n_runs[run->size_class] < FAULT_IN_FROM_RUNS || limits_is_set(&limits_are_on))
+        return n_pages;
+    uint32_t end = 32u - (unsigned)__builtin_clz(run->clean_pages);
+    uint32_t others = ~absent_pages & ((1u << end) - 1);
+    uint32_t first = others ? 32u - (unsigned)__builtin_clz(others) : 0;
+    if (end - first < FAULT_IN_MIN_PAGES ||
+        !vm_populate(start + first * RUN_PAGE_BYTES, (end - first) * RUN_PAGE_BYTES))
+        return n_pages;
+    return end - first;
+}
+
 /* Make some blocks ready that lie on clean pages; there may be none if a program has written to
  * them. */
 static bool open_pages(thread_heap_t *heap, unsigned size_class, unsigned n_pages) {
     if (limits_would_exceed(n_pages * RUN_PAGE_BYTES))
         return false;
-    if (!heap->clean_runs[size_class] && !make_run(heap, size_class))
+    uint32_t absent_pages = 0;
+    if (!heap->clean_runs[size_class] && !make_run(heap, size_class, &absent_pages))
         return false;
     uint32_t tile_number = heap->clean_runs[size_class];
     run_t *run = run_of_tile(tile_number);
     region_t *region = region_of(run);
+    n_pages = fault_in(heap, run, absent_pages | run->zero_pages, run_at(tile_number), n_pages);
     uncount(heap, run);
     const block_t *written =
         run_open_pages(run, run_bits(run), run_at(tile_number), n_pages, heap->key);

@@ -132,8 +132,19 @@ bool vm_forbid(void *memory, size_t bytes) {
     return protect(VM_CALL_DECOMMIT, memory, bytes, PROT_NONE);
 }
 
+/* Relaxed: another thread may ask once more. */
+static _Atomic bool populate_is_refused;
+
 bool vm_populate(void *memory, size_t bytes) {
-    return advise(VM_CALL_POPULATE, memory, bytes, MADV_POPULATE_WRITE);
+    if (atomic_load_explicit(&populate_is_refused, memory_order_relaxed) ||
+        !may_call(VM_CALL_POPULATE))
+        return false;
+    int saved_errno = errno;
+    bool is_done = madvise(memory, bytes, MADV_POPULATE_WRITE) == 0;
+    if (!is_done && (errno == EINVAL || errno == EPERM || errno == EACCES || errno == ENOSYS))
+        atomic_store_explicit(&populate_is_refused, true, memory_order_relaxed);
+    errno = saved_errno;
+    return is_done;
 }
 
 bool vm_purge(void *memory, size_t bytes) {

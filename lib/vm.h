@@ -41,7 +41,8 @@ void *vm_map(size_t bytes);
 /* Make reserved memory readable and writable (fresh memory is zero). */
 bool vm_commit(void *memory, size_t bytes);
 
-/* Fault the pages in at once, for writing.  False where the kernel cannot (before 5.14). */
+/* Fault the pages in at once, for writing.  Where the kernel cannot (before 5.14), or a filter of
+ * the program's forbids it, it is asked once. */
 bool vm_populate(void *memory, size_t bytes);
 
 /* Give the pages back; they read as zero and stay accessible. */

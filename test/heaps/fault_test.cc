@@ -192,7 +192,8 @@ uint64_t play_with(const Faults &wanted) {
 
 // ---- Tests --------------------------------------------------------------------------------------
 
-// The kinds that the history makes use of; populate and huge pages are nowhere asked for.
+// The kinds that the history makes use of; huge pages are nowhere asked for, and so short a history
+// has no class of many runs.
 class NthCall : public testing::TestWithParam<int> {};
 
 TEST_P(NthCall, MayFail) {
