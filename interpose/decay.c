@@ -5,6 +5,7 @@
 #include "heap_demand.h"
 #include "heap_elements.h"
 #include "heap_lists.h"
+#include "heap_purge.h"
 #include "heap_runs.h"
 #include "heap_slow.h"
 #include "heaps.h"

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * heap_runs.h - the runs of a thread heap: blocks out of them, blocks and elements home, and the
- * pages of free blocks back to the system.  All under the heap's lock; nothing here touches the
- * fast lists.
+ * heap_runs.h - the runs of a thread heap: blocks out of them, blocks and elements home.  All under
+ * the heap's lock; nothing here touches the fast lists.
  */
 #ifndef MHEAP_HEAP_RUNS_H
 #define MHEAP_HEAP_RUNS_H
@@ -22,11 +21,5 @@ void heap_put(thread_heap_t *heap, void *pointer);
 /* The same for many of one class.  None of them is touched. */
 void heap_put_blocks(thread_heap_t *heap, unsigned size_class, block_t *const *blocks,
                      uint32_t n_blocks);
-
-/* Give pages back, when enough of what is free is ready and dirty and the budget allows it. */
-void heap_purge_if_due(thread_heap_t *heap);
-
-/* Give everything back that is not in use.  Returns the bytes of pages. */
-size_t heap_purge_all(thread_heap_t *heap);
 
 #endif /* MHEAP_HEAP_RUNS_H */

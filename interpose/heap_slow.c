@@ -6,6 +6,7 @@
 #include "decay.h"
 #include "heap_elements.h"
 #include "heap_lists.h"
+#include "heap_purge.h"
 #include "heap_runs.h"
 #include "heap_slots.h"
 #include "heaps.h"

@@ -4,7 +4,7 @@
  *
  * A run is an element got with mheap_get_aligned(RUN_BYTES, 64 KiB), so its boundary tag is the
  * last eight bytes of the tile before it, and runs lie side by side.  (Elements of neighbouring
- * runs may have been joined, see heap_runs.c.)
+ * runs may have been joined, see heap_run.c.)
  *
  * Which of its blocks are free is a bitmap outside of the run, a bit per block.  So blocks go home
  * without being touched, leave in the order of their addresses, a block that comes home twice is
@@ -59,7 +59,7 @@ typedef struct run {
     uint16_t n_free;      /* bits set */
     uint16_t n_ready;     /* of these, not on a clean page */
     uint16_t clean_pages; /* bit per page */
-    uint16_t n_searched;  /* n_free when last searched for free pages (heap_runs.c) */
+    uint16_t n_searched;  /* n_free when last searched for free pages (heap_purge.c) */
     uint8_t size_class;
     uint8_t state;       /* run_state_t */
     uint8_t is_joined;   /* to the element of the run before it */
