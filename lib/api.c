@@ -69,15 +69,34 @@ static mheap_uoffset_t get_uncached(mheap_t *h, size_t n_bytes, size_t align, si
     return uoffset;
 }
 
-__attribute__((always_inline)) static inline mheap_uoffset_t
-get(mheap_t *h, size_t n_bytes, size_t align, size_t align_offset) {
+/* GROUNDED if the cache has none. */
+static inline mheap_uoffset_t get_cached(mheap_t *h, size_t n_bytes, size_t align,
+                                         size_t align_offset) {
     h->stats.n_gets++;
     mheap_elt_t *e = cache_pop(h, mheap_words(n_bytes), align, align_offset);
     if (!e)
-        return get_uncached(h, n_bytes, align, align_offset);
+        return MHEAP_GROUNDED;
     h->n_elts++;
     h->stats.n_cache_hits++;
     return elt_uoffset(h, e);
+}
+
+static __attribute__((noinline)) void *get_plain_uncached(mheap_t *h, size_t n_bytes, size_t align,
+                                                          size_t align_offset,
+                                                          mheap_uoffset_t *offset_return) {
+    *offset_return = get_uncached(h, n_bytes, align, align_offset);
+    return mheap_vector(h);
+}
+
+/* What is not nearly always so is called last, in the public functions too: none has a frame. */
+__attribute__((always_inline)) static inline void *get_plain(mheap_t *h, size_t n_bytes,
+                                                             size_t align, size_t align_offset,
+                                                             mheap_uoffset_t *offset_return) {
+    mheap_uoffset_t uoffset = get_cached(h, n_bytes, align, align_offset);
+    if (uoffset == MHEAP_GROUNDED)
+        return get_plain_uncached(h, n_bytes, align, align_offset, offset_return);
+    *offset_return = uoffset;
+    return mheap_vector(h);
 }
 
 /* Whether tracing is on may change at any time in a THREAD_SAFE heap: this is only a hint. */
@@ -103,49 +122,73 @@ static __attribute__((noinline)) mheap_uoffset_t get_carefully(void *v, size_t n
 
     mheap_t *h = api_begin_change(v, function);
     mheap_uoffset_t uoffset = MHEAP_GROUNDED;
-    if (is_legal(h, n_bytes, align, align_offset))
-        uoffset = get(h, n_bytes, align, align_offset);
+    if (is_legal(h, n_bytes, align, align_offset)) {
+        uoffset = get_cached(h, n_bytes, align, align_offset);
+        if (uoffset == MHEAP_GROUNDED)
+            uoffset = get_uncached(h, n_bytes, align, align_offset);
+    }
     if (uoffset != MHEAP_GROUNDED && h->trace && n_callers)
         trace_add(h->trace, uoffset, elt_n_bytes(elt_at(h, uoffset)), callers, n_callers);
     api_end_change(h, function);
     return uoffset;
 }
 
-__attribute__((noinline)) void *mheap_get_aligned(void *v, size_t n_user_data_bytes, size_t align,
-                                                  size_t align_offset,
-                                                  mheap_uoffset_t *offset_return) {
-    mheap_t *h = mheap_header(v);
-    if (align < MHEAP_WORD_BYTES && (align & (align - 1)) == 0)
-        align = MHEAP_WORD_BYTES;
-    if (is_plain(h) && is_legal(h, n_user_data_bytes, align, align_offset))
-        *offset_return = get(h, n_user_data_bytes, align, align_offset);
-    else
-        *offset_return = get_carefully(v, n_user_data_bytes, align, align_offset,
-                                       __builtin_return_address(0), "mheap_get_aligned");
+static __attribute__((noinline)) void *
+get_word_carefully(void *v, size_t n_bytes, mheap_uoffset_t *offset_return, const void *innermost) {
+    *offset_return = get_carefully(v, n_bytes, MHEAP_WORD_BYTES, 0, innermost, "mheap_get");
     return v;
+}
+
+static __attribute__((noinline)) void *get_aligned(void *v, size_t n_bytes, size_t align,
+                                                   size_t align_offset,
+                                                   mheap_uoffset_t *offset_return,
+                                                   const void *innermost) {
+    mheap_t *h = mheap_header(v);
+    if (is_plain(h) && is_legal(h, n_bytes, align, align_offset))
+        return get_plain(h, n_bytes, align, align_offset, offset_return);
+    *offset_return = get_carefully(v, n_bytes, align, align_offset, innermost, "mheap_get_aligned");
+    return v;
+}
+
+/* Any object will do: each is aligned to a word. */
+static inline bool is_word_of_plain(const mheap_t *h, size_t n_bytes) {
+    return is_plain(h) && n_bytes <= h->max_size;
 }
 
 __attribute__((noinline)) void *mheap_get(void *v, size_t n_user_data_bytes,
                                           mheap_uoffset_t *offset_return) {
     mheap_t *h = mheap_header(v);
-    if (is_plain(h) && n_user_data_bytes <= h->max_size)
-        *offset_return = get(h, n_user_data_bytes, MHEAP_WORD_BYTES, 0);
-    else
-        *offset_return = get_carefully(v, n_user_data_bytes, MHEAP_WORD_BYTES, 0,
-                                       __builtin_return_address(0), "mheap_get");
-    return v;
+    if (is_word_of_plain(h, n_user_data_bytes))
+        return get_plain(h, n_user_data_bytes, MHEAP_WORD_BYTES, 0, offset_return);
+    return get_word_carefully(v, n_user_data_bytes, offset_return, __builtin_return_address(0));
+}
+
+__attribute__((noinline)) void *mheap_get_aligned(void *v, size_t n_user_data_bytes, size_t align,
+                                                  size_t align_offset,
+                                                  mheap_uoffset_t *offset_return) {
+    mheap_t *h = mheap_header(v);
+    if (align <= MHEAP_WORD_BYTES && (align & (align - 1)) == 0) {
+        align = MHEAP_WORD_BYTES;
+        if (align_offset == 0 && is_word_of_plain(h, n_user_data_bytes))
+            return get_plain(h, n_user_data_bytes, MHEAP_WORD_BYTES, 0, offset_return);
+    }
+    return get_aligned(v, n_user_data_bytes, align, align_offset, offset_return,
+                       __builtin_return_address(0));
 }
 
 /* ---- Freeing, resizing ---- */
 
-static inline void put(mheap_t *h, mheap_elt_t *e) {
-    h->stats.n_puts++;
-    h->n_elts--;
-    if (cache_push(h, e))
-        return;
+static __attribute__((noinline)) void put_uncached(mheap_t *h, mheap_elt_t *e) {
     mheap_release_elt(h, e);
     if (!(h->flags & MHEAP_FLAG_DISABLE_VM))
         mheap_purge_if_due(h);
+}
+
+static inline void put(mheap_t *h, mheap_elt_t *e) {
+    h->stats.n_puts++;
+    h->n_elts--;
+    if (!cache_push(h, e))
+        put_uncached(h, e);
 }
 
 static __attribute__((noinline)) void put_carefully(void *v, mheap_uoffset_t uoffset) {

@@ -126,8 +126,8 @@ static inline bool mheap_is_live(const mheap_t *h, mheap_uoffset_t uoffset) {
 }
 
 /* The tags of an object that a user names, checked; `function` is for the message. */
-static inline mheap_elt_t *mheap_checked_elt(const mheap_t *h, mheap_uoffset_t uoffset,
-                                             const char *function) {
+__attribute__((always_inline)) static inline mheap_elt_t *
+mheap_checked_elt(const mheap_t *h, mheap_uoffset_t uoffset, const char *function) {
     if (!mheap_is_live(h, uoffset))
         mheap_blame(h, uoffset, function);
     return elt_at(h, uoffset);
@@ -143,7 +143,7 @@ bool mheap_make_accessible(mheap_t *h, uint64_t len);
 void mheap_set_len(mheap_t *h, uint64_t len);
 
 static inline uint64_t mheap_words(size_t n_bytes) {
-    return n_bytes ? n_bytes / MHEAP_WORD_BYTES + (n_bytes % MHEAP_WORD_BYTES != 0) : 1;
+    return (n_bytes - (n_bytes != 0)) / MHEAP_WORD_BYTES + 1;
 }
 
 #ifdef __cplusplus
