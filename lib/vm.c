@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -135,11 +136,29 @@ bool vm_forbid(void *memory, size_t bytes) {
 /* Relaxed: another thread may ask once more. */
 static _Atomic bool populate_is_refused;
 
+/* Browsers' sandboxes let madvise pass only with advice that they know: anything else raises
+ * SIGSYS, and their handler ends the process.  So where SIGSYS has a handler nothing unusual is
+ * tried.  The system call itself, since a program may have put something in front of libc's
+ * function. */
+static bool system_calls_may_trap(void) {
+    struct {
+        void (*handler)(int);
+        unsigned long flags;
+        void (*restorer)(void);
+        uint64_t mask;
+    } action; /* as the kernel has it */
+    return syscall(SYS_rt_sigaction, SIGSYS, NULL, &action, sizeof action.mask) != 0 ||
+           action.handler != SIG_DFL;
+}
+
 bool vm_populate(void *memory, size_t bytes) {
-    if (atomic_load_explicit(&populate_is_refused, memory_order_relaxed) ||
-        !may_call(VM_CALL_POPULATE))
+    if (atomic_load_explicit(&populate_is_refused, memory_order_relaxed))
         return false;
     int saved_errno = errno;
+    if (system_calls_may_trap() || !may_call(VM_CALL_POPULATE)) {
+        errno = saved_errno;
+        return false;
+    }
     bool is_done = madvise(memory, bytes, MADV_POPULATE_WRITE) == 0;
     if (!is_done && (errno == EINVAL || errno == EPERM || errno == EACCES || errno == ENOSYS))
         atomic_store_explicit(&populate_is_refused, true, memory_order_relaxed);

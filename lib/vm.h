@@ -42,7 +42,7 @@ void *vm_map(size_t bytes);
 bool vm_commit(void *memory, size_t bytes);
 
 /* Fault the pages in at once, for writing.  Where the kernel cannot (before 5.14), or a filter of
- * the program's forbids it, it is asked once. */
+ * the program's forbids it, it is asked once; where SIGSYS has a handler, not at all. */
 bool vm_populate(void *memory, size_t bytes);
 
 /* Give the pages back; they read as zero and stay accessible. */

@@ -3,6 +3,7 @@
 // itself that call.
 #include "new_heap.h"
 
+#include <csignal>
 #include <cstddef>
 #include <cstdlib>
 #include <linux/filter.h>
@@ -76,13 +77,14 @@ TEST(FaultIn, ManyClassesOfFewRunsAreNotFaultedIn) {
 }
 
 #if defined(__x86_64__)
-bool forbid_populate() {
-    static struct sock_filter program[] = {
+// What the kernel does instead of madvise(..., MADV_POPULATE_WRITE).
+bool forbid_populate(uint32_t instead) {
+    struct sock_filter program[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 3),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_POPULATE_WRITE, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 1 /* EPERM */),
+        BPF_STMT(BPF_RET | BPF_K, instead),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog filter = {sizeof program / sizeof program[0], program};
@@ -91,7 +93,7 @@ bool forbid_populate() {
 }
 
 void grow_where_it_is_forbidden() {
-    if (!forbid_populate())
+    if (!forbid_populate(SECCOMP_RET_ERRNO | 1 /* EPERM */))
         _exit(2);
     uint64_t before = n_populates();
     for (int i = 0; i < 3; i++)
@@ -99,14 +101,26 @@ void grow_where_it_is_forbidden() {
     _exit(n_populates() - before == 1 && !api_check() ? 0 : 1);
 }
 
+// As browsers' sandboxes do it.
+void grow_where_it_traps() {
+    signal(SIGSYS, [](int) { _exit(1); });
+    if (!forbid_populate(SECCOMP_RET_TRAP))
+        _exit(2);
+    free_all(allocate(8 * kMiB, 256));
+    _exit(api_check() ? 1 : 0);
+}
+
+bool is_well_or_may_not_filter(int status) {
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return code == 0 || code == 2;
+}
+
 TEST(FaultIn, AProgramThatForbidsItselfTheCallIsAskedOnce) {
-    EXPECT_EXIT(
-        grow_where_it_is_forbidden(),
-        [](int status) {
-            int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-            return code == 0 || code == 2; // 2: it may not filter
-        },
-        "");
+    EXPECT_EXIT(grow_where_it_is_forbidden(), is_well_or_may_not_filter, "");
+}
+
+TEST(FaultIn, NothingIsTriedWhereSystemCallsTrap) {
+    EXPECT_EXIT(grow_where_it_traps(), is_well_or_may_not_filter, "");
 }
 #endif
 
