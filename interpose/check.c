@@ -126,7 +126,7 @@ static bool is_listed_block(const thread_heap_t *heap, unsigned size_class, cons
 
 /* The owner's lists, if that is the caller: nobody else can look at them while it runs. */
 static bool check_own_lists(const thread_heap_t *heap, violation_t *violation) {
-    for (unsigned c = 0; c < N_LISTED_CLASSES; c++) {
+    for (unsigned c = 0; c < N_CLASSES; c++) {
         uint32_t n_blocks = 0;
         for (int64_t slot = heap->list_top[c]; *heap_slot(heap, slot);
              slot -= (int64_t)sizeof(block_t *))

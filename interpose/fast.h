@@ -46,7 +46,7 @@ static inline void fast_push(thread_heap_t *heap, size_t size_class, block_t *bl
 }
 
 /* Elements that a list takes have less than this. */
-#define LISTED_END_BYTES size_class_bytes(N_LISTED_CLASSES)
+#define LISTED_END_BYTES size_class_bytes(N_CLASSES)
 
 /* The bytes of the element there, if that is the place and the tag of one which a list may take: 16
  * at least; else 0.  Not free, not cached, an odd number of words (element_bytes), no more than

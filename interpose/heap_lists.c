@@ -77,7 +77,7 @@ static void check_marks(thread_heap_t *heap, unsigned size_class) {
 }
 
 void heap_put_all_lists(thread_heap_t *heap) {
-    for (unsigned c = 0; c < N_LISTED_CLASSES; c++) {
+    for (unsigned c = 0; c < N_CLASSES; c++) {
         check_marks(heap, c);
         heap_put_list(heap, c);
         heap_list_release(heap, c);
@@ -100,7 +100,7 @@ void heap_sweep_if_due(thread_heap_t *heap) {
     if (heap->grown_bytes < heap->n_mheaps * SWEEP_MIN_BYTES)
         return;
     heap->grown_bytes = 0;
-    for (unsigned c = 0; c < N_LISTED_CLASSES; c++) {
+    for (unsigned c = 0; c < N_CLASSES; c++) {
         uint32_t n_blocks = list_n_blocks(heap, c);
         if (n_blocks && n_blocks == heap->n_swept[c]) {
             heap_put_list(heap, c);

@@ -57,7 +57,7 @@ static void *get_cold(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
  * much of the class comes and goes, one that is hardly used gets no more than it asked for. */
 static void *refill_medium(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
     uint32_t n = (uint32_t)heap->limit[size_class] / ROW_PART_OF_LIMIT;
-    if (size_class >= N_LISTED_CLASSES || n < 2)
+    if (n < 2)
         return get_cold(heap, size_class, is_zero);
     if (n > ROW_MAX_ELEMENTS)
         n = ROW_MAX_ELEMENTS;

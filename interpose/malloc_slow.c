@@ -22,7 +22,6 @@
 #include "options.h"
 #include "remote.h"
 #include "shortage.h"
-#include "sparse.h"
 
 /* ---- Allocating ---- */
 
@@ -39,10 +38,13 @@ static void *get(size_t bytes, size_t align, bool *is_zero) {
     return heap_refill(heap, size_class_of(bytes), is_zero);
 }
 
+/* What is larger is not looked for in other threads' heaps. */
+#define BORROWED_MAX_BYTES ((size_t)512 << 10)
+
 /* Wherever something is left, when address space is short: in another thread's heap, or among the
  * large objects.  At the hard limit nothing is left: heaps_trim has given it back. */
 __attribute__((cold)) static void *get_from_others(size_t bytes, size_t align, bool *is_zero) {
-    if (bytes + align > MEDIUM_MAX_BYTES + 16 || options.limit_hard)
+    if (bytes + align > BORROWED_MAX_BYTES + 16 || options.limit_hard)
         return NULL;
     bool wants_zero = *is_zero;
     *is_zero = false;
@@ -125,12 +127,6 @@ static bool list_has_block(size_t bytes) {
            *heap_slot(self_heap, self_heap->list_top[size_class_of(bytes)]);
 }
 
-/* What is large has been asked already. */
-static inline bool is_cleared_sparse(void *pointer, size_t bytes) {
-    return unlikely(bytes >= SPARSE_MIN_BYTES) && bytes <= MEDIUM_MAX_BYTES &&
-           sparse_clear_element(pointer, bytes);
-}
-
 void *heap_calloc(size_t n, size_t bytes) {
     size_t total;
     if (unlikely(__builtin_mul_overflow(n, bytes, &total))) {
@@ -139,7 +135,7 @@ void *heap_calloc(size_t n, size_t bytes) {
     }
     bool from_list = list_has_block(total), is_zero = !from_list;
     void *pointer = from_list ? fast_malloc(total) : allocate(total, 16, &is_zero, CALLER);
-    if (pointer && !is_zero && !is_cleared_sparse(pointer, total))
+    if (pointer && !is_zero)
         memset(pointer, 0, total);
     return pointer;
 }

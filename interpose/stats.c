@@ -44,7 +44,7 @@ static void add_region(stats_t *stats, region_t *region) {
 static void add_lists(stats_t *stats, thread_heap_t *heap) {
     int64_t inbox_bytes = (int64_t)atomic_load_explicit(&heap->inbox_bytes, memory_order_relaxed);
     uint64_t bytes = inbox_bytes > 0 ? (uint64_t)inbox_bytes : 0, n_objects = 0;
-    for (unsigned c = 0; c < N_LISTED_CLASSES; c++) {
+    for (unsigned c = 0; c < N_CLASSES; c++) {
         uint64_t n = list_n_blocks(heap, c);
         n_objects += n;
         bytes += n * size_class_bytes(c);

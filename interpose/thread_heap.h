@@ -32,9 +32,7 @@
 #include "size_class.h"
 
 /* No region: aligned to nothing. */
-#define NO_REGION        ((uintptr_t)1)
-
-#define N_LISTED_CLASSES 73u /* up to 36 KiB: opendir takes a little more than 32 */
+#define NO_REGION ((uintptr_t)1)
 
 /* Blocks of one other heap, on their way to its inbox; the pointers are in the outbox. */
 typedef struct {
@@ -82,10 +80,10 @@ typedef struct {
 /* Where the arrays of lists come from: below the heap in its first region's header. */
 #define N_SLOT_ARRAY_SIZES 8u
 typedef struct {
-    int32_t end;                          /* offset down to which arrays were made so far */
-    int32_t free[N_SLOT_ARRAY_SIZES];     /* arrays of each size that are not in use; 0 ends */
-    int32_t first[N_LISTED_CLASSES];      /* slot of each list's array; 0 if it has none */
-    uint8_t log2_bytes[N_LISTED_CLASSES]; /* of the array */
+    int32_t end;                      /* offset down to which arrays were made so far */
+    int32_t free[N_SLOT_ARRAY_SIZES]; /* arrays of each size that are not in use; 0 ends */
+    int32_t first[N_CLASSES];         /* slot of each list's array; 0 if it has none */
+    uint8_t log2_bytes[N_CLASSES];    /* of the array */
 } heap_slots_t;
 
 typedef struct {
@@ -205,10 +203,9 @@ static inline void list_push(thread_heap_t *heap, size_t size_class, block_t *bl
 }
 
 /* Elements of a hot class are not kept in its list when freed: they are slower to free than blocks
- * of a run, and would go round for ever.  Nor are those of more than 36 KiB: whoever uses so much
- * memory does not notice what it costs to get and put it, and a few of each class would be much. */
+ * of a run, and would go round for ever.  Those of no class have no list (get_from_others). */
 static inline bool thread_heap_wants_element(const thread_heap_t *heap, unsigned size_class) {
-    return size_class >= N_SMALL_CLASSES ? size_class < N_LISTED_CLASSES
+    return size_class >= N_SMALL_CLASSES ? size_class < N_CLASSES
                                          : heap->n_cold[size_class] < N_COLD_OBJECTS;
 }
 

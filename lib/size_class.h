@@ -12,30 +12,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SMALL_MAX_BYTES  4096u        /* largest class that lives in runs */
-#define MEDIUM_MAX_BYTES (512u << 10) /* largest class */
+#define SMALL_MAX_BYTES  4096u       /* largest class that lives in runs */
+#define MEDIUM_MAX_BYTES (36u << 10) /* largest class: opendir takes a little more than 32 */
 #define N_SMALL_CLASSES  48u
-#define N_CLASSES        104u
+#define N_CLASSES        73u
 
 /* X(class, bytes of the class before, bytes) for each small class. */
 #define EACH_SMALL_CLASS(X)                                                                        \
     X(0, 0, 16)                                                                                    \
     X(1, 16, 32)                                                                                   \
-    X(2, 32, 48) X(3, 48, 64) X(4, 64, 80) X(5, 80, 96) X(6, 96, 112) X(7, 112, 128)               \
-        EACH_OF_DOUBLING(X, 8, 16, 128) EACH_OF_DOUBLING(X, 16, 32, 256)                           \
-            EACH_OF_DOUBLING(X, 24, 64, 512) EACH_OF_DOUBLING(X, 32, 128, 1024)                    \
-                EACH_OF_DOUBLING(X, 40, 256, 2048)
+    X(2, 32, 48)                                                                                   \
+    X(3, 48, 64)                                                                                   \
+    X(4, 64, 80)                                                                                   \
+    X(5, 80, 96) X(6, 96, 112) X(7, 112, 128) EACH_OF_DOUBLING(X, 8, 16, 128)                      \
+        EACH_OF_DOUBLING(X, 16, 32, 256) EACH_OF_DOUBLING(X, 24, 64, 512)                          \
+            EACH_OF_DOUBLING(X, 32, 128, 1024) EACH_OF_DOUBLING(X, 40, 256, 2048)
 #define EACH_OF_DOUBLING(X, c, step, from)                                                         \
     X(c, from, from + step)                                                                        \
     X(c + 1, from + step, from + 2 * step)                                                         \
-    X(c + 2, from + 2 * step, from + 3 * step) X(c + 3, from + 3 * step, from + 4 * step)          \
-        X(c + 4, from + 4 * step, from + 5 * step) X(c + 5, from + 5 * step, from + 6 * step)      \
-            X(c + 6, from + 6 * step, from + 7 * step) X(c + 7, from + 7 * step, from + 8 * step)
+    X(c + 2, from + 2 * step, from + 3 * step)                                                     \
+    X(c + 3, from + 3 * step, from + 4 * step)                                                     \
+    X(c + 4, from + 4 * step, from + 5 * step)                                                     \
+    X(c + 5, from + 5 * step, from + 6 * step) X(c + 6, from + 6 * step, from + 7 * step)          \
+        X(c + 7, from + 7 * step, from + 8 * step)
 
 /* Class of `bytes` (> 128): 8 * (log2 - 7) + the topmost four bits (8 to 15), of bytes - 1. */
 static inline unsigned size_class_of_medium(size_t bytes) {
     size_t last = bytes - 1;
-    unsigned log2 = (unsigned)__builtin_clzl(last) ^ 63u; /* one instruction; 63 - it would be two */
+    unsigned log2 =
+        (unsigned)__builtin_clzl(last) ^ 63u; /* one instruction; 63 - it would be two */
     return (log2 - 7u) * 8u + (unsigned)(last >> (log2 - 3u));
 }
 
@@ -52,14 +57,15 @@ static inline size_t size_class_bytes(unsigned size_class) {
     return (size_t)(9u + (size_class & 7u)) << ((size_class >> 3) + 3u);
 }
 
-/* The largest class that fits into `bytes` (at least 16). */
+/* The largest class that fits into `bytes` (at least 16); N_CLASSES if there would be a larger one,
+ * were there more. */
 static inline unsigned size_class_within(size_t bytes) {
-    if (bytes >= MEDIUM_MAX_BYTES)
-        return N_CLASSES - 1;
+    if (bytes >= size_class_bytes(N_CLASSES))
+        return N_CLASSES;
     return (bytes < 128 ? (unsigned)(bytes >> 4) : size_class_of_medium(bytes + 1)) - 1;
 }
 
 _Static_assert(N_SMALL_CLASSES == 8 + 8 * 5, "up to 128, then five doublings to 4096");
-_Static_assert(N_CLASSES == 8 + 8 * 12, "up to 128, then twelve doublings to 512 KiB");
+_Static_assert(N_CLASSES == 8 + 8 * 8 + 1, "up to 128, then eight doublings to 32 KiB, and 36");
 
 #endif /* MHEAP_SIZE_CLASS_H */

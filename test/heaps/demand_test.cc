@@ -167,9 +167,9 @@ TEST(DemandMeasure, WhatIsMissedAtASteadyRateCountsUpToWhatIsLive) {
 INSTANTIATE_TEST_SUITE_P(Sizes, Demand,
                          testing::Values(Case{"small", 16, 1000, false},
                                          Case{"small_shuffled", 16, 1000, true},
-                                         Case{"medium", 5000, 60000, false},
-                                         Case{"medium_shuffled", 5000, 60000, true},
-                                         Case{"mixed_shuffled", 64, 200000, true}),
+                                         Case{"medium", 5000, 36000, false},
+                                         Case{"medium_shuffled", 5000, 36000, true},
+                                         Case{"mixed_shuffled", 64, 36000, true}),
                          [](const auto &info) { return std::string(info.param.name); });
 
 } // namespace

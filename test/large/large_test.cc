@@ -2,9 +2,12 @@
 // Objects come and go: where they lie, what is known of them, what other pointers are.
 #include "large_fixture.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <numeric>
+#include <vector>
 
 namespace {
 
@@ -78,6 +81,45 @@ TEST_F(LargeTest, WantedZerosAreNotWrittenIntoSparseMemory) {
         is_known_zero = true;
         EXPECT_EQ(large_alloc(n_bytes, 1, &is_known_zero), object);
         EXPECT_FALSE(is_known_zero); // its pages are worth keeping
+        free(object);
+    }
+}
+
+// Smaller ones, replaced again and again, each written to at its ends and its middle only.
+TEST_F(LargeTest, SmallObjectsStaySparse) {
+    std::vector<char *> objects(30);
+    std::vector<size_t> sizes(30);
+    for (size_t i = 0; i < 600; i++) {
+        size_t n = i * 7919 % objects.size(), n_bytes = 70000 + i * 104729 % 400000;
+        if (objects[n])
+            free(objects[n]);
+        bool is_known_zero = true; // wanted
+        objects[n] = static_cast<char *>(large_alloc(n_bytes, 1, &is_known_zero));
+        if (!is_known_zero)
+            memset(objects[n], 0, n_bytes);
+        for (size_t at : {size_t{0}, n_bytes / 2, n_bytes - 1}) {
+            ASSERT_EQ(objects[n][at], 0); // to look at all of it would make it resident
+            objects[n][at] = 1;
+        }
+        sizes[n] = n_bytes;
+    }
+    size_t live = std::accumulate(sizes.begin(), sizes.end(), size_t{0});
+    EXPECT_LT(large_resident_bytes(), live / 4);
+    for (size_t n = 0; n < objects.size(); n++) {
+        EXPECT_EQ(std::count(objects[n], objects[n] + sizes[n], 1), 3);
+        free(objects[n]);
+    }
+}
+
+// Where all of it was written to it is cleared, or said not to be zero.
+TEST_F(LargeTest, SmallObjectsThatWereDenseAreNotZero) {
+    keep_what_is_freed();
+    for (size_t i = 0; i < 40; i++) {
+        size_t n_bytes = 100000 + i * 1000;
+        bool is_known_zero = true;
+        char *object = static_cast<char *>(large_alloc(n_bytes, 1, &is_known_zero));
+        EXPECT_EQ(is_known_zero, is_zero(object, n_bytes));
+        memset(object, 1, n_bytes);
         free(object);
     }
 }
