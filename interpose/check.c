@@ -86,7 +86,7 @@ static bool check_lists(const thread_heap_t *heap, uint64_t n_listed, violation_
 /* Counted while walking. */
 typedef struct {
     uint64_t n_listed, ready_bytes;
-    uint16_t n_runs[N_SMALL_CLASSES];
+    uint32_t n_runs[N_SMALL_CLASSES];
 } sums_t;
 
 static bool check_region(region_t *region, sums_t *sums, violation_t *violation) {

@@ -123,7 +123,7 @@ typedef struct thread_heap {
     heap_mheap_t inline_mheaps[N_INLINE_MHEAPS];
     uint32_t ready_runs[N_SMALL_CLASSES]; /* lists of runs by state (run.h), tile numbers */
     uint32_t clean_runs[N_SMALL_CLASSES];
-    uint16_t n_runs[N_SMALL_CLASSES]; /* of each class */
+    uint32_t n_runs[N_SMALL_CLASSES]; /* of each class; 16 bits would be 4 GiB of it */
     uint64_t ready_bytes;             /* of the runs' free blocks on pages that are resident */
     uint64_t n_puts; /* blocks that came home since all runs were searched for free pages */
     uint8_t n_cold[N_SMALL_CLASSES]; /* elements that the class has out or on its list while it is
