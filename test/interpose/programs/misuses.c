@@ -378,10 +378,13 @@ static void free_never_allocated(size_t bytes) {
     malloc_trim(0);
 }
 
-/* So many objects that they lie in fresh memory, and 64 KiB more, so that all around the place is
- * used. */
+/* In fresh memory: others have used up what was used before.  (With so many of its own size all
+ * pages of their 64 KiB would be taken into use at once.)  And 64 KiB more, so that all around the
+ * place is used. */
 static void reuse_never_allocated(size_t bytes) {
-    void *place = before_the_newest(bytes, 16000);
+    for (int i = 0; i < 4000; i++)
+        hidden(malloc(3 * bytes));
+    void *place = before_the_newest(bytes, 240);
     free(place);
     void *object = malloc(bytes);
     memset(hidden(object), 1, bytes);
