@@ -7,12 +7,11 @@
  * does; a page kept may never be used again, and there may never be another call in which to give
  * it back.  So the frees decide:
  *
- *      up to KEEP_MIN_BYTES  stays, until it has aged
- *      up to the demand      stays, too (demand.h)
- *      an eighth of what     stays; the rest goes, but only at a steady rate: a program whose
- * objects is live               come and go has up to as much as is live between them, and the
- * demand will soon show it twice what is live    the rest goes; the demand itself goes, too, while
- * there is much budget, since it may have ended with this burst
+ * - Up to KEEP_MIN_BYTES stay, until they have aged; and up to the demand (demand.h).
+ * - What exceeds an eighth of the live bytes goes, but only at a steady rate: a program whose
+ * objects come and go has up to as much as is live between them, and the demand will soon show it.
+ * - What exceeds twice the live bytes goes at once; of that, what the demand would keep goes once,
+ *   since the demand may have ended with this burst.
  *
  * When less than a third of the peak is live, what is over the eighth goes at once.  And when fresh
  * memory is taken while unsuitable dirty memory lies about, what exceeds the most that was ever
@@ -48,6 +47,10 @@
 
 static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
 }
 
 /* Whether no more than `may_spend` bytes of the budget have been spent lately. */
@@ -238,12 +241,13 @@ size_t large_purge_excess(void) {
         return 0;
     lower_peak();
     size_t live_bytes = large_store.stats.live_bytes;
-    size_t keep_bytes =
-        larger(KEEP_MIN_BYTES, demand_bytes(&large_store.demand, large_store.stats.live_bytes));
+    size_t wanted_bytes = demand_bytes(&large_store.demand, live_bytes);
+    size_t keep_bytes = larger(KEEP_MIN_BYTES, wanted_bytes);
     bool is_shrunk = live_bytes < large_store.peak_bytes / SHRUNK_PEAK_SHARE;
     size_t top_bytes = larger(keep_bytes, is_shrunk ? live_bytes / LOW_LIVE_SHARE : 2 * live_bytes);
     size_t purged_bytes = purge_batch(top_bytes, NO_LIMIT);
-    purged_bytes += purge_batch(larger(KEEP_MIN_BYTES, 2 * live_bytes), BUDGET_TOP_BYTES);
+    purged_bytes += purge_batch(larger(KEEP_MIN_BYTES, 2 * live_bytes), /* the demand, once */
+                                smaller(BUDGET_TOP_BYTES, wanted_bytes));
     return purged_bytes +
            purge_batch(larger(keep_bytes, live_bytes / LOW_LIVE_SHARE), BUDGET_LOW_BYTES);
 }
