@@ -18,29 +18,30 @@
 #define N_CLASSES        73u
 
 /* X(class, bytes of the class before, bytes) for each small class. */
+/* clang-format off */
 #define EACH_SMALL_CLASS(X)                                                                        \
-    X(0, 0, 16)                                                                                    \
-    X(1, 16, 32)                                                                                   \
-    X(2, 32, 48)                                                                                   \
-    X(3, 48, 64)                                                                                   \
-    X(4, 64, 80)                                                                                   \
-    X(5, 80, 96) X(6, 96, 112) X(7, 112, 128) EACH_OF_DOUBLING(X, 8, 16, 128)                      \
-        EACH_OF_DOUBLING(X, 16, 32, 256) EACH_OF_DOUBLING(X, 24, 64, 512)                          \
-            EACH_OF_DOUBLING(X, 32, 128, 1024) EACH_OF_DOUBLING(X, 40, 256, 2048)
+    X(0, 0, 16) X(1, 16, 32) X(2, 32, 48) X(3, 48, 64)                                             \
+    X(4, 64, 80) X(5, 80, 96) X(6, 96, 112) X(7, 112, 128)                                         \
+    EACH_OF_DOUBLING(X, 8, 16, 128)                                                                \
+    EACH_OF_DOUBLING(X, 16, 32, 256)                                                               \
+    EACH_OF_DOUBLING(X, 24, 64, 512)                                                               \
+    EACH_OF_DOUBLING(X, 32, 128, 1024)                                                             \
+    EACH_OF_DOUBLING(X, 40, 256, 2048)
 #define EACH_OF_DOUBLING(X, c, step, from)                                                         \
     X(c, from, from + step)                                                                        \
     X(c + 1, from + step, from + 2 * step)                                                         \
     X(c + 2, from + 2 * step, from + 3 * step)                                                     \
     X(c + 3, from + 3 * step, from + 4 * step)                                                     \
     X(c + 4, from + 4 * step, from + 5 * step)                                                     \
-    X(c + 5, from + 5 * step, from + 6 * step) X(c + 6, from + 6 * step, from + 7 * step)          \
-        X(c + 7, from + 7 * step, from + 8 * step)
+    X(c + 5, from + 5 * step, from + 6 * step)                                                     \
+    X(c + 6, from + 6 * step, from + 7 * step)                                                     \
+    X(c + 7, from + 7 * step, from + 8 * step)
+/* clang-format on */
 
 /* Class of `bytes` (> 128): 8 * (log2 - 7) + the topmost four bits (8 to 15), of bytes - 1. */
 static inline unsigned size_class_of_medium(size_t bytes) {
     size_t last = bytes - 1;
-    unsigned log2 =
-        (unsigned)__builtin_clzl(last) ^ 63u; /* one instruction; 63 - it would be two */
+    unsigned log2 = (unsigned)__builtin_clzl(last) ^ 63u; /* 63 - it would be an instruction more */
     return (log2 - 7u) * 8u + (unsigned)(last >> (log2 - 3u));
 }
 
