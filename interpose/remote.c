@@ -9,8 +9,8 @@
 
 /* Each time an inbox has got so many bytes, whoever filled it asks whether its owner looks into it
  * at all, and empties it if the owner sleeps or is gone; if it is this full, in any case. */
-#define INBOX_FULL_BYTES ((uint64_t)128 << 10)
-#define INBOX_MAX_BYTES  ((uint64_t)1 << 20)
+#define INBOX_FULL_BYTES (((uint64_t)128 << 10) / HANDOVER_PART)
+#define INBOX_MAX_BYTES  (((uint64_t)1 << 20) / HANDOVER_PART)
 
 /* Relaxed: a hint.  Wrong answers come from two threads that fill it at once, and cost a walk. */
 static bool has_looked_lately(thread_heap_t *heap) {

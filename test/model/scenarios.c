@@ -8,7 +8,7 @@
 #include "boot.h"
 
 #define SMALL  ((size_t)64)
-#define MEDIUM ((size_t)480 << 10) /* three of them are too much for an inbox */
+#define MEDIUM ((size_t)30 << 10) /* three of them are too much for an inbox (HANDOVER_PART) */
 
 /* ---- Objects ---- */
 
@@ -237,7 +237,7 @@ const scenario_t scenario_push_over_limit_long = {"more pushes over an inbox's l
 
 /* ---- Each push is a reason to ask whether the owner looks into its inbox ---- */
 
-#define QUARTER ((size_t)240 << 10)
+#define QUARTER ((size_t)15 << 10)
 
 static void three_quarters(void) {
     get_heap();
