@@ -226,7 +226,7 @@ static sent_t look_up(const block_t *block) {
     if (size_class != TILE_ELEMENTS)
         return sent_make(block, size_class, false);
     const mheap_elt_t *e = elt_at(region_mheap(region), region_uoffset(region, block));
-    return sent_make(block, size_class_within(elt_n_bytes(e)), true);
+    return sent_element(block, elt_n_bytes(e));
 }
 
 void heap_take_inbox(thread_heap_t *heap) {

@@ -189,10 +189,12 @@ static void free_to_own_list(thread_heap_t *heap, block_t *block, unsigned size_
 static void free_block(void *pointer, const object_t *object) {
     thread_heap_t *heap = heap_self();
     bool is_element = object->kind == OBJECT_ELEMENT;
+    sent_t sent = is_element ? sent_element(pointer, object->bytes)
+                             : sent_make(pointer, object->size_class, false);
     if (unlikely(!heap))
-        remote_free_now(sent_make(pointer, object->size_class, is_element), object->owner);
+        remote_free_now(sent, object->owner);
     else if (object->owner != heap->id)
-        remote_free(heap, sent_make(pointer, object->size_class, is_element), object->owner);
+        remote_free(heap, sent, object->owner);
     else if (heap->fast_id != heap->id ||
              (is_element && !thread_heap_wants_element(heap, object->size_class)))
         heap_put_now(heap, pointer);
@@ -277,7 +279,7 @@ void heap_free_other(void *pointer) {
     size_t bytes = element_bytes_at(pointer, owner);
     if (unlikely(bytes == 0))
         return heap_free_slow(pointer);
-    remote_free(heap, sent_make(pointer, size_class_within(bytes), true), owner);
+    remote_free(heap, sent_element(pointer, bytes), owner);
 }
 
 void heap_free(void *pointer) {

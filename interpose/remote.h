@@ -18,7 +18,8 @@
 
 #include "thread_heap.h"
 
-/* A block on its way: its address, above that its class, and whether it is an element. */
+/* A block on its way: its address, above that its class (size_class_below), and whether it is an
+ * element. */
 typedef uintptr_t sent_t;
 
 #define SENT_ELEMENT_BIT ((sent_t)1 << 63)
@@ -38,6 +39,10 @@ static inline unsigned sent_class(sent_t sent) {
 
 static inline bool sent_is_element(sent_t sent) {
     return (sent & SENT_ELEMENT_BIT) != 0;
+}
+
+static inline sent_t sent_element(const block_t *block, size_t bytes) {
+    return sent_make(block, size_class_below(bytes), true);
 }
 
 /* What inbox_bytes counts for it. */

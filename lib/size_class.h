@@ -58,12 +58,14 @@ static inline size_t size_class_bytes(unsigned size_class) {
     return (size_t)(9u + (size_class & 7u)) << ((size_class >> 3) + 3u);
 }
 
-/* The largest class that fits into `bytes` (at least 16); N_CLASSES if there would be a larger one,
- * were there more. */
-static inline unsigned size_class_within(size_t bytes) {
-    if (bytes >= size_class_bytes(N_CLASSES))
-        return N_CLASSES;
+/* The largest class that fits into `bytes` (at least 16), were there classes of any size. */
+static inline unsigned size_class_below(size_t bytes) {
     return (bytes < 128 ? (unsigned)(bytes >> 4) : size_class_of_medium(bytes + 1)) - 1;
+}
+
+/* The same; N_CLASSES for all that there are not. */
+static inline unsigned size_class_within(size_t bytes) {
+    return bytes >= size_class_bytes(N_CLASSES) ? N_CLASSES : size_class_below(bytes);
 }
 
 _Static_assert(N_SMALL_CLASSES == 8 + 8 * 5, "up to 128, then five doublings to 4096");

@@ -108,7 +108,7 @@ static size_t bytes_of_free(const block_t *block) {
     region_t *region = region_of(block);
     unsigned size_class = region_tile_class(region, block);
     if (size_class == TILE_ELEMENTS)
-        size_class = size_class_within(
+        size_class = size_class_below(
             elt_n_bytes(elt_at(region_mheap(region), region_uoffset(region, block))));
     return size_class_bytes(size_class);
 }
