@@ -9,7 +9,7 @@
  *
  * - Up to KEEP_MIN_BYTES stay, until they have aged; and up to the demand (demand.h).
  * - What exceeds an eighth of the live bytes goes, but only at a steady rate: a program whose
- * objects come and go has up to as much as is live between them, and the demand will soon show it.
+ *   objects come and go has up to as much as is live free between them; the demand soon shows it.
  * - What exceeds twice the live bytes goes at once; of that, what the demand would keep goes once,
  *   since the demand may have ended with this burst.
  *

@@ -25,8 +25,12 @@
 
 /* ---- Allocating ---- */
 
+static bool is_large(size_t bytes, size_t align) {
+    return bytes + align > MEDIUM_MAX_BYTES + 16;
+}
+
 static void *get(size_t bytes, size_t align, bool *is_zero) {
-    if (bytes + align > MEDIUM_MAX_BYTES + 16)
+    if (is_large(bytes, align))
         return large_alloc(bytes ? bytes : 1, align, is_zero);
     thread_heap_t *heap = heap_self();
     if (!heap)
@@ -49,8 +53,10 @@ __attribute__((cold)) static void *get_from_others(size_t bytes, size_t align, b
     bool wants_zero = *is_zero;
     *is_zero = false;
     void *block = heaps_get_from_any(bytes, align);
-    if (block || bytes <= SMALL_MAX_BYTES)
-        return block; /* a page and a descriptor for each small object would be too much */
+    if (block || is_large(bytes, align)) /* then the store has just been asked (get) */
+        return block;
+    if (bytes <= SMALL_MAX_BYTES)
+        return NULL; /* a page and a descriptor for each small object would be too much */
     *is_zero = wants_zero;
     return large_alloc(bytes, align, is_zero);
 }

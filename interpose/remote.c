@@ -175,7 +175,7 @@ void remote_flush_all(thread_heap_t *self) {
 void remote_note_pages(thread_heap_t *heap) {
     region_t *region = region_of(heap);
     uint64_t n_used = heap->ring_tail < INBOX_RING_BLOCKS ? heap->ring_tail : INBOX_RING_BLOCKS;
-    block_t **ring = heap_slot(heap, INBOX_RING_OFFSET);
+    sent_t *ring = (sent_t *)heap_slot(heap, INBOX_RING_OFFSET);
     region_use_header(region, ring, ring + n_used);
     for (unsigned i = 0; i < N_REMOTE_BATCHES; i++)
         if (heap->remote[i].owner != OWNER_NONE) {

@@ -88,7 +88,7 @@ static __attribute__((noinline)) void *get_plain_uncached(mheap_t *h, size_t n_b
     return mheap_vector(h);
 }
 
-/* What is not nearly always so is called last, in the public functions too: none has a frame. */
+/* What is not nearly always so is called last, in the public functions too: it needs no frame. */
 __attribute__((always_inline)) static inline void *get_plain(mheap_t *h, size_t n_bytes,
                                                              size_t align, size_t align_offset,
                                                              mheap_uoffset_t *offset_return) {

@@ -154,16 +154,14 @@ static bool system_calls_may_trap(void) {
 bool vm_populate(void *memory, size_t bytes) {
     if (atomic_load_explicit(&populate_is_refused, memory_order_relaxed))
         return false;
-    int saved_errno = errno;
-    if (system_calls_may_trap() || !may_call(VM_CALL_POPULATE)) {
-        errno = saved_errno;
-        return false;
-    }
-    bool is_done = madvise(memory, bytes, MADV_POPULATE_WRITE) == 0;
-    if (!is_done && (errno == EINVAL || errno == EPERM || errno == EACCES || errno == ENOSYS))
+    int saved_errno = errno, error = 0;
+    bool may_ask = !system_calls_may_trap() && may_call(VM_CALL_POPULATE);
+    if (may_ask && madvise(memory, bytes, MADV_POPULATE_WRITE) != 0)
+        error = errno;
+    if (error == EINVAL || error == EPERM || error == EACCES || error == ENOSYS)
         atomic_store_explicit(&populate_is_refused, true, memory_order_relaxed);
     errno = saved_errno;
-    return is_done;
+    return may_ask && error == 0;
 }
 
 bool vm_purge(void *memory, size_t bytes) {
