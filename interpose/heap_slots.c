@@ -17,28 +17,85 @@ _Static_assert((size_t)1 << MAX_LOG2_BYTES == HEAP_SLOTS_MAX_ARRAY, "the sizes o
 
 /* ---- Arrays ---- */
 
-/* Its offset; 0: no room.  An array that is not in use holds the next one's offset in its first
- * slot. */
-static int32_t get_array(thread_heap_t *heap, unsigned log2_bytes) {
-    int32_t *free = &heap->slots.free[log2_bytes - MIN_LOG2_BYTES], array = *free;
-    if (array) {
-        *free = (int32_t)(intptr_t)*heap_slot(heap, array);
-    } else {
-        array = heap->slots.end - ((int32_t)1 << log2_bytes);
-        if (array < -(int32_t)HEAP_SLOTS_BYTES)
-            return 0;
-        heap->slots.end = array;
-        region_use_header(region_of(heap), heap_slot(heap, array),
-                          heap_slot(heap, array + ((int32_t)1 << log2_bytes)));
+static int32_t *first_free(thread_heap_t *heap, unsigned log2_bytes) {
+    return &heap->slots.free[log2_bytes - MIN_LOG2_BYTES];
+}
+
+/* One that is not in use holds the next one's offset in its first slot. */
+static int32_t next_free(const thread_heap_t *heap, int32_t array) {
+    return (int32_t)(intptr_t)*heap_slot(heap, array);
+}
+
+static void set_next_free(thread_heap_t *heap, int32_t array, int32_t next) {
+    *heap_slot(heap, array) = (block_t *)(intptr_t)next;
+}
+
+static void push_free(thread_heap_t *heap, int32_t array, unsigned log2_bytes) {
+    int32_t *first = first_free(heap, log2_bytes);
+    set_next_free(heap, array, *first);
+    *first = array;
+}
+
+/* No longer free.  False: it is not, at this size. */
+static bool remove_free(thread_heap_t *heap, int32_t array, unsigned log2_bytes) {
+    int32_t *first = first_free(heap, log2_bytes), before = 0, at = *first;
+    for (; at && at != array; at = next_free(heap, at))
+        before = at;
+    if (!at)
+        return false;
+    if (before)
+        set_next_free(heap, before, next_free(heap, at));
+    else
+        *first = next_free(heap, at);
+    return true;
+}
+
+/* The two halves of an array twice as large are free: they are that. */
+static void put_array(thread_heap_t *heap, int32_t array, unsigned log2_bytes) {
+    while (log2_bytes < MAX_LOG2_BYTES &&
+           remove_free(heap, array ^ (int32_t)1 << log2_bytes, log2_bytes))
+        array &= ~((int32_t)1 << log2_bytes++);
+    push_free(heap, array, log2_bytes);
+}
+
+/* A free array, or the upper end of a larger one; 0: none. */
+static int32_t take_free(thread_heap_t *heap, unsigned log2_bytes) {
+    unsigned larger = log2_bytes;
+    while (larger <= MAX_LOG2_BYTES && !*first_free(heap, larger))
+        larger++;
+    if (larger > MAX_LOG2_BYTES)
+        return 0;
+    int32_t array = *first_free(heap, larger);
+    *first_free(heap, larger) = next_free(heap, array);
+    while (larger-- > log2_bytes) {
+        push_free(heap, array, larger);
+        array += (int32_t)1 << larger;
     }
-    *heap_slot(heap, array) = NULL;
     return array;
 }
 
-static void put_array(thread_heap_t *heap, int32_t array, unsigned log2_bytes) {
-    int32_t *free = &heap->slots.free[log2_bytes - MIN_LOG2_BYTES];
-    *heap_slot(heap, array) = (block_t *)(intptr_t)*free;
-    *free = array;
+/* One array more, or what is missing before its place: each lies at a multiple of its size. */
+static bool make_array(thread_heap_t *heap, unsigned log2_bytes) {
+    unsigned log2_place = (unsigned)__builtin_ctz((uint32_t)heap->slots.end | 1u << log2_bytes);
+    int32_t array = heap->slots.end - ((int32_t)1 << log2_place);
+    if (array < -(int32_t)HEAP_SLOTS_BYTES)
+        return false;
+    heap->slots.end = array;
+    region_use_header(region_of(heap), heap_slot(heap, array), heap_slot(heap, array) + 1);
+    put_array(heap, array, log2_place);
+    return true;
+}
+
+/* Its offset; 0: no room. */
+static int32_t get_array(thread_heap_t *heap, unsigned log2_bytes) {
+    int32_t array;
+    while (!(array = take_free(heap, log2_bytes)))
+        if (!make_array(heap, log2_bytes))
+            return 0;
+    region_use_header(region_of(heap), heap_slot(heap, array),
+                      heap_slot(heap, array + ((int32_t)1 << log2_bytes)));
+    *heap_slot(heap, array) = NULL;
+    return array;
 }
 
 void heap_slots_reset(thread_heap_t *heap) {

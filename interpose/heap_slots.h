@@ -3,9 +3,10 @@
  * heap_slots.h - the arrays that a thread heap's lists of free blocks stand in.
  *
  * They are 128 bytes to 16 KiB, powers of two, cut one below the other from the part of the first
- * region's header that lies below the thread heap; one that is not in use waits for a list that
- * wants its size.  A list begins with the smallest and goes over to one twice as large when it is
- * full, up to its limit: so a thread pays for what it has on its lists, eight bytes for each block.
+ * region's header that lies below the thread heap, each at a multiple of its size; two that are not
+ * in use and side by side, where one twice as large may lie, become one.  A list begins with the
+ * smallest and goes over to one twice as large when it is full, up to its limit: so a thread pays
+ * for what it has on its lists, eight bytes for each block.
  *
  * All by the heap's owner, or whoever holds `alive` while it has none, under the heap's lock: so
  * that fork, which takes it, finds no list between two arrays.

@@ -56,6 +56,10 @@ static stats_t stats_of_heap(void *pointer_in_heap) {
     return stats;
 }
 
+size_t api_header_bytes(void *pointer_in_heap) {
+    return region_of(pointer_in_heap)->n_header_pages * RUN_PAGE_BYTES;
+}
+
 uint64_t api_overhead_bytes(void *pointer_in_heap) {
     return stats_of_heap(pointer_in_heap).overhead_bytes;
 }

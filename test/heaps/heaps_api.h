@@ -36,6 +36,9 @@ uint64_t api_resident_bytes(void *pointer_in_heap);
 /* limits.h: of the same region, as if there were a limit. */
 uint64_t api_accounted_bytes(void *pointer_in_heap);
 
+/* Of the header of its region, the pages that are used. */
+size_t api_header_bytes(void *pointer_in_heap);
+
 /* stats.h: what the heap of the object counts as overhead; as that, live, in lists and dirty. */
 uint64_t api_overhead_bytes(void *pointer_in_heap);
 uint64_t api_counted_bytes(void *pointer_in_heap);
