@@ -3,9 +3,7 @@
 // went back.
 #include "new_heap.h"
 
-#include <algorithm>
 #include <cstring>
-#include <random>
 #include <thread>
 #include <vector>
 
@@ -93,18 +91,6 @@ TEST(Accounted, OverheadIsResident) {
         free_all_but(objects, objects.size() + 1);
         heaps_trim();
         EXPECT_LE(api_overhead_bytes(pin), api_resident_bytes(pin));
-    });
-}
-
-// A burst that is freed in random order leaves little, and nothing has to happen after it: of the
-// lists' blocks a page each, and what is too little to be looked for.
-TEST(Accounted, TheEndOfABurst) {
-    in_new_heap([](void *pin) {
-        std::vector<void *> objects = allocate(32 * kMiB, 512, 2048);
-        std::shuffle(objects.begin(), objects.end(), std::mt19937(1));
-        for (void *object : objects)
-            heap_free(object);
-        EXPECT_LE(api_resident_bytes(pin), 1400 * kKiB);
     });
 }
 

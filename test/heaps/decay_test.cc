@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Memory goes back: pages of free blocks among live ones, of sleeping threads' heaps, of dead
-// ones'.
+// ones'.  With a clock of our own (world.h): no look but those of the test.
 #include "heaps_api.h"
+#include "world.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstring>
-#include <mutex>
 #include <random>
-#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -38,7 +36,16 @@ void free_most(const std::vector<uint8_t *> &objects, size_t keep) {
         heap_free(object);
 }
 
-TEST(Decay, PagesAmongLiveObjectsGoBackInTheFreesThemselves) {
+class Decay : public testing::Test {
+  protected:
+    void SetUp() override { heap_free(heap_malloc(1)); }
+    void TearDown() override {
+        EXPECT_STREQ(world_lost(), nullptr);
+        world_forget();
+    }
+};
+
+TEST_F(Decay, PagesAmongLiveObjectsGoBackInTheFreesThemselves) {
     purge_budget_earn(64 * kMiB);
     std::vector<uint8_t *> objects = allocate();
     uint64_t full = api_resident_bytes(objects[0]);
@@ -62,67 +69,40 @@ TEST(Decay, PagesAmongLiveObjectsGoBackInTheFreesThemselves) {
     EXPECT_STREQ(api_check(), nullptr);
 }
 
-// Steps that two threads take in turn.
-class Turns {
-  public:
-    void wait_for(int step) {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return step_ >= step; });
-    }
-    void reach(int step) {
-        std::lock_guard lock(mutex_);
-        step_ = step;
-        changed_.notify_all();
-    }
-
-  private:
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    int step_ = 0;
-};
-
 // Without a budget nothing goes back at once; what a sleeping thread has free goes back when
 // nothing has happened in its heap between two looks.
-TEST(Decay, SleepingThreadsHeapsGiveBack) {
-    heap_free(heap_malloc(1));
-    Turns turns;
-    uint8_t *kept = nullptr;
-    std::thread sleeper([&] {
-        std::vector<uint8_t *> objects = allocate();
-        purge_budget_settle(0, kDebt); // more than time pays back, however slow the machine
-        free_most(objects, 0);
-        purge_budget_earn(kDebt);
-        kept = static_cast<uint8_t *>(heap_malloc(kBytes));
-        turns.reach(1);
-        turns.wait_for(2);
-        heap_free(kept);
-    });
-    turns.wait_for(1);
+TEST_F(Decay, SleepingThreadsHeapsGiveBack) {
+    world_switch_to(1);
+    std::vector<uint8_t *> objects = allocate();
+    purge_budget_settle(0, kDebt);
+    free_most(objects, 0);
+    purge_budget_earn(kDebt);
+    uint8_t *kept = static_cast<uint8_t *>(heap_malloc(kBytes));
+    world_switch_to(0);
     EXPECT_GT(api_resident_bytes(kept), 8 * kMiB);
     EXPECT_TRUE(api_decay()); // the first look only sees what there is
     EXPECT_GT(api_resident_bytes(kept), 8 * kMiB);
     api_decay();
     EXPECT_LT(api_resident_bytes(kept), 2 * kMiB);
     EXPECT_STREQ(api_check(), nullptr);
-    turns.reach(2);
-    sleeper.join();
+    world_switch_to(1);
+    heap_free(kept);
 }
 
 // Of a thread that is gone the lists go home as well: all of it can go back.
-TEST(Decay, DeadThreadsHeapsGiveBackTheirListsToo) {
-    heap_free(heap_malloc(1));
-    uint8_t *object = nullptr;
-    std::thread([&] {
-        std::vector<uint8_t *> objects = allocate();
-        object = objects[0];
-        free_most(objects, 0);
-    }).join();
+TEST_F(Decay, DeadThreadsHeapsGiveBackTheirListsToo) {
+    world_switch_to(1);
+    std::vector<uint8_t *> objects = allocate();
+    uint8_t *object = objects[0];
+    free_most(objects, 0);
+    world_thread_dies();
+    world_switch_to(0);
     api_decay();
     api_decay();
     EXPECT_LT(api_resident_bytes(object), kMiB / 2);
     EXPECT_STREQ(api_check(), nullptr);
     // The heap can still be adopted and used.
-    std::thread([] { free_most(allocate(), 0); }).join();
+    free_most(allocate(), 0);
     EXPECT_STREQ(api_check(), nullptr);
 }
 

@@ -163,6 +163,33 @@ TEST(Heaps, ThreadsFreeEachOthersObjects) {
     EXPECT_EQ(api_check(), nullptr);
 }
 
+// What sleeps gives back, while others wake up.
+TEST(Heaps, DecayAmongThreadsAtWork) {
+    std::atomic<int> n_at_work{3};
+    std::vector<std::thread> threads;
+    for (unsigned t = 0; t < 3; t++)
+        threads.emplace_back([&, t] {
+            std::mt19937 rng(t);
+            std::vector<Object> live(200);
+            for (int i = 0; i < 6000; i++) {
+                Object &object = live[rng() % live.size()];
+                EXPECT_TRUE(is_filled(object.address, object.bytes, object.tag));
+                heap_free(object.address);
+                size_t bytes = random_size(rng) % 40000;
+                object = {heap_malloc(bytes), bytes, static_cast<uint8_t>(rng())};
+                fill(object.address, bytes, object.tag);
+            }
+            for (Object &object : live)
+                heap_free(object.address);
+            n_at_work--;
+        });
+    while (n_at_work)
+        api_decay();
+    for (auto &thread : threads)
+        thread.join();
+    EXPECT_EQ(api_check(), nullptr);
+}
+
 TEST(Heaps, ADeadThreadsHeapIsAdopted) {
     auto use = [] { heap_free(heap_malloc(100)); };
     for (int i = 0; i < 4; i++)
