@@ -117,11 +117,18 @@ bool is_well_or_may_not_filter(int status) {
     return code == 0 || code == 2;
 }
 
-TEST(FaultIn, AProgramThatForbidsItselfTheCallIsAskedOnce) {
+// In a process of its own, in whose heaps no other test has left anything.
+class FaultInForbidden : public testing::Test {
+  protected:
+    void SetUp() override { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
+    void TearDown() override { GTEST_FLAG_SET(death_test_style, "fast"); }
+};
+
+TEST_F(FaultInForbidden, AProgramThatForbidsItselfTheCallIsAskedOnce) {
     EXPECT_EXIT(grow_where_it_is_forbidden(), is_well_or_may_not_filter, "");
 }
 
-TEST(FaultIn, NothingIsTriedWhereSystemCallsTrap) {
+TEST_F(FaultInForbidden, NothingIsTriedWhereSystemCallsTrap) {
     EXPECT_EXIT(grow_where_it_traps(), is_well_or_may_not_filter, "");
 }
 #endif
