@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "heap_purge.h"
 
+#include <string.h>
+
 #include "background.h"
 #include "heap_demand.h"
 #include "heap_elements.h"
@@ -64,17 +66,19 @@ static size_t purge_run(thread_heap_t *heap, void *start, size_t max_bytes, bool
     return (size_t)__builtin_popcount(gone) * RUN_PAGE_BYTES;
 }
 
-/* Free pages of the runs of 64 tiles. */
-static size_t purge_tiles(thread_heap_t *heap, region_t *region, unsigned first, size_t max_bytes) {
-    uint64_t *got_blocks = &region->got_blocks[first / 64];
+/* Free pages of the region's runs. */
+static size_t purge_region(thread_heap_t *heap, region_t *region, size_t max_bytes) {
+    uint8_t *got_blocks = region->got_blocks, *end = got_blocks + N_REGION_TILES;
     size_t bytes = 0;
     bool is_done = true;
-    while (*got_blocks && is_done && max_bytes - bytes >= RUN_PAGE_BYTES) {
-        unsigned tile = first + (unsigned)__builtin_ctzll(*got_blocks);
+    for (uint8_t *got = memchr(got_blocks, 1, N_REGION_TILES);
+         got && is_done && max_bytes - bytes >= RUN_PAGE_BYTES;
+         got = memchr(got, 1, (size_t)(end - got))) {
+        unsigned tile = (unsigned)(got - got_blocks);
         if (region->tile_class[tile] != TILE_ELEMENTS)
             bytes += purge_run(heap, region_tile_start(region, tile), max_bytes - bytes, &is_done);
         if (is_done)
-            *got_blocks &= *got_blocks - 1;
+            *got = 0;
     }
     return bytes;
 }
@@ -83,8 +87,7 @@ static size_t purge_tiles(thread_heap_t *heap, region_t *region, unsigned first,
 static size_t purge_runs(thread_heap_t *heap, size_t max_bytes) {
     size_t bytes = 0;
     for (uint32_t i = 0; i < heap->n_mheaps; i++) {
-        for (unsigned tile = 0; tile < N_REGION_TILES; tile += 64)
-            bytes += purge_tiles(heap, heap->mheaps[i].region, tile, max_bytes - bytes);
+        bytes += purge_region(heap, heap->mheaps[i].region, max_bytes - bytes);
         heap_note_resident(&heap->mheaps[i]);
     }
     return bytes;

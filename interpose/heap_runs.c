@@ -80,7 +80,8 @@ uint32_t heap_take_blocks(thread_heap_t *heap, unsigned size_class, uint32_t n_b
 /* ---- Home ---- */
 
 /* fast_free asks only whether the offset is a block's; the bitmap knows more. */
-static __attribute__((noinline, cold)) void refuse_block(const run_t *run, const block_t *block) {
+static __attribute__((noinline, cold)) void refuse_block(const block_t *block) {
+    const run_t *run = run_of_tile(run_tile_number(block));
     uint32_t offset = (uint32_t)((uintptr_t)block & (TILE_BYTES - 1));
     bool is_behind = offset / size_class_bytes(run->size_class) == run_capacity[run->size_class];
     misuse("free", block,
@@ -88,25 +89,38 @@ static __attribute__((noinline, cold)) void refuse_block(const run_t *run, const
                                                      : "freed twice (found on its way home)");
 }
 
-/* The run's state has changed with the block that came home. */
-static __attribute__((noinline)) void note_put(thread_heap_t *heap, run_t *run, block_t *block) {
+/* The state of the block's run has changed with it. */
+static __attribute__((noinline)) void note_put(thread_heap_t *heap, block_t *block) {
+    run_t *run = run_of_tile(run_tile_number(block));
     run_relist(heap, run, run_tile_number(block));
     /* The last run with room of its class stays: it will be wanted again. */
     if (run_is_empty(run) && (run->next || run->prev || heap->clean_runs[run->size_class]))
         heap_run_release(heap, run_start(block));
 }
 
+/* What blocks of a small class need on their way home: looked up once for a whole list. */
+typedef struct {
+    uint64_t reciprocal;
+    uint32_t capacity;
+    run_bits_place_t bits;
+} way_home_t;
+
+static inline way_home_t way_home(unsigned size_class) {
+    return (way_home_t){run_reciprocal[size_class], run_capacity[size_class],
+                        run_bits_place(size_class)};
+}
+
 /* Inline, since whole lists go through it.  False: not taken, and reported.  What the heap counts
  * is left to the caller. */
-static inline bool put_block(thread_heap_t *heap, region_t *region, unsigned tile,
-                             unsigned size_class, block_t *block) {
+static inline bool put_block(thread_heap_t *heap, region_t *region, unsigned tile, way_home_t way,
+                             block_t *block) {
     run_t *run = &region->runs[tile];
-    if (__builtin_expect(!run_put(run, run_bits_of(region, tile, size_class), block, size_class),
-                         0))
-        return refuse_block(run, block), false;
-    region->got_blocks[tile / 64] |= (uint64_t)1 << tile % 64;
-    if (run->state != RUN_READY || run->n_free == run_capacity[size_class])
-        note_put(heap, run, block);
+    uint64_t *bits = run_bits_at(region, tile, way.bits);
+    if (__builtin_expect(!run_put(run, bits, run_index(block, way.reciprocal)), 0))
+        return refuse_block(block), false;
+    region->got_blocks[tile] = 1;
+    if (run->state != RUN_READY || run->n_free == way.capacity)
+        note_put(heap, block);
     return true;
 }
 
@@ -120,22 +134,34 @@ void heap_put(thread_heap_t *heap, void *pointer) {
     unsigned tile = region_tile(pointer), tile_class = region->tile_class[tile];
     if (tile_class == TILE_ELEMENTS)
         heap_put_element(heap, pointer);
-    else if (put_block(heap, region, tile, tile_class, pointer))
+    else if (put_block(heap, region, tile, way_home(tile_class), pointer))
         count_puts(heap, tile_class, 1);
+}
+
+/* In this order neighbours merge before they merge with what is clean. */
+static void put_elements(thread_heap_t *heap, block_t *const *blocks, uint32_t n_blocks) {
+    while (n_blocks-- > 0)
+        heap_put_element(heap, blocks[n_blocks]);
 }
 
 void heap_put_blocks(thread_heap_t *heap, unsigned size_class, block_t *const *blocks,
                      uint32_t n_blocks) {
-    uint32_t n_put = 0;
-    /* In this order neighbours merge before they merge with what is clean. */
-    while (n_blocks-- > 0) {
+    if (size_class >= N_SMALL_CLASSES) {
+        put_elements(heap, blocks, n_blocks);
+        return;
+    }
+    way_home_t way = way_home(size_class);
+    uint32_t n_put = n_blocks;
+    while (n_blocks-- > 0) { /* as put_elements: there may be some */
         block_t *block = blocks[n_blocks];
         region_t *region = region_of(block);
         unsigned tile = region_tile(block);
-        if (region->tile_class[tile] == size_class)
-            n_put += put_block(heap, region, tile, size_class, block);
-        else
+        if (__builtin_expect(region->tile_class[tile] != size_class, 0)) {
             heap_put_element(heap, block);
+            n_put--;
+        } else if (__builtin_expect(!put_block(heap, region, tile, way, block), 0)) {
+            n_put--;
+        }
     }
     count_puts(heap, size_class, n_put);
 }

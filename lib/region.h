@@ -21,6 +21,7 @@
 #ifndef MHEAP_REGION_H
 #define MHEAP_REGION_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "mheap_layout.h"
@@ -41,10 +42,10 @@
 
 typedef struct region {
     uint8_t tile_class[N_REGION_TILES];
-    uint32_t heap_index;      /* of this region's entry in the thread heap's mheaps[] */
-    uint64_t clean_run_bytes; /* of its runs' clean pages */
-    uint64_t got_blocks[N_REGION_TILES / 64]; /* bit per tile: its run was not searched for free
-                                                 pages since blocks came home to it */
+    uint32_t heap_index;                /* of this region's entry in the thread heap's mheaps[] */
+    uint64_t clean_run_bytes;           /* of its runs' clean pages */
+    uint8_t got_blocks[N_REGION_TILES]; /* by tile: 1 if its run was not searched for free pages
+                                           since blocks came home to it */
     uint64_t header_pages[REGION_HEADER_PAGES / 64 + 1]; /* bit per page: used, so resident */
     uint32_t n_header_pages;                             /* bits set */
     _Alignas(64) run_t runs[N_REGION_TILES];
@@ -121,18 +122,30 @@ static inline run_t *run_of_tile(uint32_t tile_number) {
     return &region->runs[tile_number & (N_REGION_TILES - 1)];
 }
 
-/* The bitmap of the free blocks of the tile's run. */
-static inline uint64_t *run_bits_of(region_t *region, unsigned tile, unsigned size_class) {
+/* Where the bitmaps of a class's runs lie: that of tile 0 would begin there in the region, and
+ * those of two neighbours are so far apart. */
+typedef struct {
+    size_t offset, bytes;
+} run_bits_place_t;
+
+static inline run_bits_place_t run_bits_place(unsigned size_class) {
     if (size_class >= FIRST_CLASS_WITH_BITS_INSIDE)
-        return &region->runs[tile].bits_inside;
-    return size_class >= FIRST_CLASS_WITH_SHORT_BITMAP
-               ? region->short_bitmaps[tile - N_HEADER_TILES]
-               : region->bitmaps[tile - N_HEADER_TILES];
+        return (run_bits_place_t){offsetof(region_t, runs) + offsetof(run_t, bits_inside),
+                                  sizeof(run_t)};
+    bool is_short = size_class >= FIRST_CLASS_WITH_SHORT_BITMAP;
+    size_t offset = is_short ? offsetof(region_t, short_bitmaps) : offsetof(region_t, bitmaps);
+    size_t bytes = (is_short ? RUN_SHORT_BITMAP_WORDS : RUN_BITMAP_WORDS) * sizeof(uint64_t);
+    return (run_bits_place_t){offset - N_HEADER_TILES * bytes, bytes};
+}
+
+/* The bitmap of the free blocks of the tile's run. */
+static inline uint64_t *run_bits_at(region_t *region, unsigned tile, run_bits_place_t place) {
+    return (uint64_t *)((char *)region + place.offset + tile * place.bytes);
 }
 
 static inline uint64_t *run_bits(run_t *run) {
     region_t *region = region_of(run);
-    return run_bits_of(region, (unsigned)(run - region->runs), run->size_class);
+    return run_bits_at(region, (unsigned)(run - region->runs), run_bits_place(run->size_class));
 }
 
 static inline uint32_t run_tile_number(const void *pointer) {

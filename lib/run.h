@@ -81,9 +81,9 @@ static inline bool run_offset_is_block(uint32_t offset, unsigned size_class) {
     return (uint32_t)(offset * reciprocal) < reciprocal;
 }
 
-static inline uint32_t run_index(const void *block, unsigned size_class) {
-    uint32_t offset = (uint32_t)((uintptr_t)block & (TILE_BYTES - 1));
-    return (uint32_t)(((uint64_t)offset * run_reciprocal[size_class]) >> 32);
+/* The block's number; `reciprocal` is its class's. */
+static inline uint32_t run_index(const void *block, uint64_t reciprocal) {
+    return (uint32_t)(((uintptr_t)block & (TILE_BYTES - 1)) * reciprocal >> 32);
 }
 
 static inline void *run_start(const void *block) {
@@ -108,10 +108,9 @@ static inline size_t run_ready_bytes(const run_t *run) {
     return run->n_ready * size_class_bytes(run->size_class);
 }
 
-/* Take `block` back, which is marked, size_class is the run's.  False if it is there already.
- * (Relaxed stores: run_block_is_free.) */
-static inline bool run_put(run_t *run, uint64_t *bits, const void *block, unsigned size_class) {
-    uint32_t index = run_index(block, size_class);
+/* Take block number `index` back, which is marked.  False if it is there already.  (Relaxed stores:
+ * run_block_is_free.) */
+static inline bool run_put(run_t *run, uint64_t *bits, uint32_t index) {
     uint64_t *word = &bits[index / 64], bit = (uint64_t)1 << index % 64;
     if (__builtin_expect((*word & bit) != 0, 0))
         return false;
@@ -123,7 +122,7 @@ static inline bool run_put(run_t *run, uint64_t *bits, const void *block, unsign
 
 /* Without the lock: a live block's bit does not change under its owner's hands. */
 static inline bool run_block_is_free(const uint64_t *bits, const void *block, unsigned size_class) {
-    uint32_t index = run_index(block, size_class);
+    uint32_t index = run_index(block, run_reciprocal[size_class]);
     return __atomic_load_n(&bits[index / 64], __ATOMIC_RELAXED) >> index % 64 & 1;
 }
 
