@@ -2,10 +2,7 @@
 #include "demand.h"
 
 #include "coarse_clock.h"
-
-static size_t larger(size_t a, size_t b) {
-    return a > b ? a : b;
-}
+#include "larger.h"
 
 static void halve_by_time(demand_t *demand) {
     uint64_t n_halves = (coarse_clock_ms() - demand->halved_ms) / DEMAND_HALF_MS;
@@ -52,7 +49,7 @@ size_t demand_bytes(demand_t *demand, size_t live_bytes) {
     halve_by_time(demand);
     size_t missed_bytes = demand->missed_bytes + demand->missed_before_bytes;
     return larger(demand->greatest_bytes, demand->greatest_before_bytes) +
-           (missed_bytes < live_bytes ? missed_bytes : live_bytes);
+           smaller(missed_bytes, live_bytes);
 }
 
 void demand_forget(demand_t *demand) {

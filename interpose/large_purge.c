@@ -28,6 +28,7 @@
 
 #include <string.h>
 
+#include "larger.h"
 #include "options.h"
 #include "vm.h"
 
@@ -44,14 +45,6 @@
 #define BUDGET_TOP_BYTES  ((uint64_t)64 << 20)  /* for what is over twice the live bytes */
 #define BUDGET_LOW_BYTES  ((uint64_t)16 << 20)  /* and for what is over the low limit only */
 #define NO_LIMIT          UINT64_MAX
-
-static size_t larger(size_t a, size_t b) {
-    return a > b ? a : b;
-}
-
-static uint64_t smaller(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
 
 /* Whether no more than `may_spend` bytes of the budget have been spent lately. */
 static bool has_budget(uint64_t may_spend) {

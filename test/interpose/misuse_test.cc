@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <thread>
@@ -202,12 +203,16 @@ TEST_P(Misuse, InteriorByAnotherThread) {
 }
 
 // An aligned allocation has a gap before it, or lies inside a larger block: only its own start is
-// it.
+// it.  The highest of many: its gap is as new, and nobody else's object can end where it begins.
 TEST_P(Misuse, InteriorOfAnAlignedObject) {
-    char *object = static_cast<char *>(memalign(16 * KiB, GetParam()));
-    expect_all_caught(object + 16);
-    expect_all_caught(object - 16);
-    free(object);
+    void *aligned[kObjects];
+    for (void *&object : aligned)
+        object = memalign(16 * KiB, GetParam());
+    char *highest = static_cast<char *>(*std::max_element(aligned, aligned + kObjects));
+    expect_all_caught(highest + 16);
+    expect_all_caught(highest - 16);
+    for (void *object : aligned)
+        free(object);
 }
 
 // Equal small objects lie side by side in 64 KiB, the last eight bytes left out.  What remains
