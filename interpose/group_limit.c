@@ -6,7 +6,7 @@
 
 #include "heap_elements.h"
 #include "heaps.h"
-#include "large_internal.h"
+#include "large.h"
 #include "limits.h"
 #include "vm.h"
 
@@ -145,6 +145,5 @@ void group_limit_look(void) {
     if (!limit)
         return;
     heap_foreach(account_heap, NULL);
-    large_enter();
-    large_leave();
+    large_account();
 }

@@ -120,7 +120,7 @@ void hardened_free_as(void *pointer, const hardened_freeing_t *freeing) {
     bool is_freed;
     if (likely(slab != NULL))
         is_freed = slab_free(slab, pointer, freeing, &what);
-    else if (owner == OWNER_LARGE)
+    else if (owner_is_large(owner))
         is_freed = guarded_free(pointer, freeing, &what);
     else
         is_freed = refuse_guard(&what);
@@ -183,9 +183,9 @@ static bool ask(const char *function, void *pointer, size_t *bytes) {
         *bytes = glibc_malloc_usable(pointer);
         return true;
     }
-    bool is_live = slab                   ? slab_ask(slab, pointer, bytes, &what)
-                   : owner == OWNER_LARGE ? guarded_ask(pointer, bytes, &what)
-                                          : refuse_guard(&what);
+    bool is_live = slab                    ? slab_ask(slab, pointer, bytes, &what)
+                   : owner_is_large(owner) ? guarded_ask(pointer, bytes, &what)
+                                           : refuse_guard(&what);
     if (!is_live)
         report(function, pointer, &what);
     return is_live;
@@ -204,7 +204,7 @@ static bool resize(void *pointer, size_t bytes, size_t *had_bytes, void **resize
     *resized = NULL;
     if (slab)
         *resized = slab_resize(slab, pointer, bytes, had_bytes, &what) ? pointer : NULL;
-    else if (owner_of(pointer) == OWNER_LARGE)
+    else if (owner_is_large(owner_of(pointer)))
         *resized = guarded_resize(pointer, bytes, had_bytes, &what);
     else
         return ask("realloc", pointer, had_bytes);

@@ -2,59 +2,23 @@
 /* large.c - large objects: the operations of large.h. */
 #include "large_internal.h"
 
-#include <sched.h>
-
 #include "limits.h"
 #include "owner.h"
 #include "sparse.h"
 #include "vm.h"
 
-large_store_t large_store;
-bool large_dirty_flag;
-
-/* For a signal handler in this thread that forks (fork.c): such a fork takes no lock, as this
- * thread may hold one, or others may wait until it has done what it does unlocked. */
-static __thread bool is_inside;
-static __thread bool fork_took_lock;
-
-/* The thread that forks holds the lock while other handlers of its run, which may allocate. */
-void large_lock(void) {
-    if (!fork_took_lock)
-        lock_acquire(&large_store.lock);
-}
-
-void large_unlock(void) {
-    __atomic_store_n(&large_dirty_flag, large_store.oldest != NULL, __ATOMIC_RELAXED);
-    limits_account(&large_store.accounted_bytes,
-                   large_store.stats.live_bytes + large_store.stats.free_dirty_bytes);
-    if (!fork_took_lock)
-        lock_release(&large_store.lock);
-}
-
-void large_enter(void) {
-    is_inside = true;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    large_lock();
-}
-
-void large_leave(void) {
-    large_unlock();
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    is_inside = false;
-}
-
 /* ---- What a pointer is ---- */
 
-static const extent_t *extent_around(const void *pointer) {
-    const arena_t *arena = arena_find(pointer);
+static const extent_t *extent_around(const large_store_t *store, const void *pointer) {
+    const arena_t *arena = arena_find(store, pointer);
     const extent_t *extent = arena ? arena->first : NULL;
     while (extent && (uintptr_t)pointer - (uintptr_t)extent->memory >= extent->bytes)
         extent = extent->next;
     return extent;
 }
 
-static const char *describe(const void *pointer) {
-    const extent_t *extent = extent_around(pointer);
+static const char *describe(const large_store_t *store, const void *pointer) {
+    const extent_t *extent = extent_around(store, pointer);
     if (!extent)
         return "not allocated here";
     if (extent->state == EXTENT_LIVE)
@@ -64,9 +28,9 @@ static const char *describe(const void *pointer) {
     return "already free (double free)";
 }
 
-static extent_t *find(const void *pointer, const char **what) {
-    extent_t *extent = large_table_find(pointer);
-    *what = extent ? NULL : describe(pointer);
+static extent_t *find(large_store_t *store, const void *pointer, const char **what) {
+    extent_t *extent = large_table_find(store, pointer);
+    *what = extent ? NULL : describe(store, pointer);
     return extent;
 }
 
@@ -74,11 +38,12 @@ static extent_t *find(const void *pointer, const char **what) {
 
 /* What is not resident now must not take all of us past the hard limit.  `moved_bytes` of the
  * object's pages are resident elsewhere. */
-static extent_t *place_within_limit(size_t bytes, size_t align, size_t room_bytes,
-                                    size_t moved_bytes, extent_state_t prefer, bool *is_zero) {
-    size_t dirty_before = large_store.stats.free_dirty_bytes;
-    extent_t *extent = large_place(bytes, align, room_bytes, prefer, is_zero);
-    size_t dirty_now = large_store.stats.free_dirty_bytes;
+static extent_t *place_within_limit(large_store_t *store, size_t bytes, size_t align,
+                                    size_t room_bytes, size_t moved_bytes, large_choice_t choice,
+                                    bool *is_zero) {
+    size_t dirty_before = store->stats.free_dirty_bytes;
+    extent_t *extent = large_place(store, bytes, align, room_bytes, choice, is_zero);
+    size_t dirty_now = store->stats.free_dirty_bytes;
     size_t had_bytes = moved_bytes + (dirty_before > dirty_now ? dirty_before - dirty_now : 0);
     if (!extent || had_bytes >= bytes || !limits_would_exceed(bytes - had_bytes))
         return extent;
@@ -86,37 +51,81 @@ static extent_t *place_within_limit(size_t bytes, size_t align, size_t room_byte
     return NULL;
 }
 
-static extent_t *place(size_t bytes, size_t align, size_t room_bytes, size_t moved_bytes,
-                       extent_state_t prefer, bool *is_zero) {
-    extent_t *extent = place_within_limit(bytes, align, room_bytes, moved_bytes, prefer, is_zero);
-    if (!extent) { /* free memory that is not in one piece, or counts against a limit */
-        large_purge_everything();
-        extent = place_within_limit(bytes, align, bytes, moved_bytes, prefer, is_zero);
+static extent_t *place(large_store_t *store, size_t bytes, size_t align, size_t room_bytes,
+                       size_t moved_bytes, large_choice_t choice, bool *is_zero) {
+    extent_t *extent =
+        place_within_limit(store, bytes, align, room_bytes, moved_bytes, choice, is_zero);
+    if (!extent && choice != LARGE_DIRTY_ONLY) { /* not in one piece, or counted against a limit */
+        large_purge_everything(store);
+        extent = place_within_limit(store, bytes, align, bytes, moved_bytes, choice, is_zero);
     }
     if (!extent)
         return NULL;
     large_table_add(extent);
-    large_store.stats.n_objects++;
-    large_store.stats.live_bytes += extent->bytes;
+    store->stats.n_objects++;
+    store->stats.live_bytes += extent->bytes;
     return extent;
 }
 
 static void remove_object(extent_t *extent, bool is_zero) {
+    large_store_t *store = extent->arena->store;
     large_table_remove(extent);
-    large_store.stats.n_objects--;
-    large_store.stats.live_bytes -= extent->bytes;
+    store->stats.n_objects--;
+    store->stats.live_bytes -= extent->bytes;
     large_release(extent, is_zero);
 }
 
 /* `bytes` more are live; dirty_before: the free dirty bytes before that. */
-static void note_taken(size_t bytes, size_t dirty_before) {
-    size_t dirty_now = large_store.stats.free_dirty_bytes;
+static void note_taken(large_store_t *store, size_t bytes, size_t dirty_before) {
+    size_t dirty_now = store->stats.free_dirty_bytes;
     size_t dirty_bytes = dirty_before > dirty_now ? dirty_before - dirty_now : 0;
     if (dirty_bytes > bytes)
         dirty_bytes = bytes;
-    demand_taken(&large_store.demand, dirty_bytes, bytes - dirty_bytes);
+    demand_taken(&store->demand, dirty_bytes, bytes - dirty_bytes);
     if (dirty_bytes < bytes)
-        large_purge_growth();
+        large_purge_growth(store);
+}
+
+static void *alloc_from(large_store_t *store, size_t bytes, size_t align, large_choice_t choice,
+                        bool *is_zero) {
+    large_enter(store);
+    size_t dirty_before = store->stats.free_dirty_bytes;
+    extent_t *extent = place(store, bytes, align, bytes, 0, choice, is_zero);
+    void *object = extent ? extent->memory : NULL;
+    if (extent) {
+        store->stats.n_allocs++;
+        note_taken(store, bytes, dirty_before);
+    }
+    large_purge_aged(store);
+    large_leave(store);
+    return object;
+}
+
+/* Memory that is resident: of `home`, else what another store is not likely to use itself. */
+static bool may_take_from(const large_store_t *store, const large_store_t *home, size_t bytes) {
+    return store == home ? large_store_has_dirty(store)
+                         : __atomic_load_n(&store->idle_bytes, __ATOMIC_RELAXED) >= bytes;
+}
+
+static void *alloc_dirty(large_store_t *home, size_t bytes, size_t align, bool *is_zero) {
+    void *object = NULL;
+    large_store_t *store = home;
+    do {
+        if (may_take_from(store, home, bytes))
+            object = alloc_from(store, bytes, align, LARGE_DIRTY_ONLY, is_zero);
+        if (++store == large_stores_end())
+            store = large_stores;
+    } while (!object && store != home);
+    return object;
+}
+
+/* From any store, when the one that it should come from has no memory. */
+static void *alloc_anywhere(size_t bytes, size_t align, bool *is_zero) {
+    void *object = NULL;
+    large_purge(true);
+    for (large_store_t *store = large_stores; !object && store < large_stores_end(); store++)
+        object = alloc_from(store, bytes, align, LARGE_DIRTY_FIRST, is_zero);
+    return object;
 }
 
 void *large_alloc(size_t bytes, size_t align, bool *is_zero) {
@@ -124,32 +133,31 @@ void *large_alloc(size_t bytes, size_t align, bool *is_zero) {
     bytes = vm_round_up(bytes);
     if (align < vm_page_bytes())
         align = vm_page_bytes();
-    large_enter();
-    size_t dirty_before = large_store.stats.free_dirty_bytes;
-    extent_t *extent = place(bytes, align, bytes, 0, EXTENT_DIRTY, is_zero);
-    void *object = extent ? extent->memory : NULL;
-    if (extent) {
-        large_store.stats.n_allocs++;
-        note_taken(bytes, dirty_before);
-    }
-    large_purge_aged();
-    large_leave();
+    large_store_t *store = large_store_for(bytes);
+    void *object = NULL;
+    if (large_are_spread() && bytes <= LARGE_SPREAD_MAX_BYTES)
+        object = alloc_dirty(store, bytes, align, is_zero);
+    if (!object)
+        object = alloc_from(store, bytes, align, LARGE_DIRTY_FIRST, is_zero);
+    if (!object && large_are_spread())
+        object = alloc_anywhere(bytes, align, is_zero);
     if (object && wants_zero && !*is_zero)
         *is_zero = sparse_clear(object, bytes);
     return object;
 }
 
 static bool free_object(void *pointer, bool is_zero, const char **what) {
-    large_enter();
-    extent_t *extent = find(pointer, what);
+    large_store_t *store = large_store_of(pointer);
+    large_enter(store);
+    extent_t *extent = find(store, pointer, what);
     if (extent) {
-        demand_freed(&large_store.demand, extent->bytes);
+        demand_freed(&store->demand, extent->bytes);
         remove_object(extent, is_zero);
-        large_store.stats.n_frees++;
-        large_purge_excess();
-        large_purge_aged();
+        store->stats.n_frees++;
+        large_purge_excess(store);
+        large_purge_aged(store);
     }
-    large_leave();
+    large_leave(store);
     return extent != NULL;
 }
 
@@ -162,106 +170,155 @@ bool large_free_zero(void *pointer, const char **what) {
 }
 
 void large_note_no_access(const void *pointer) {
-    large_enter();
-    extent_t *extent = large_table_find(pointer);
+    large_store_t *store = large_store_of(pointer);
+    large_enter(store);
+    extent_t *extent = large_table_find(store, pointer);
     if (extent)
         extent->arena->may_lack_access = true;
-    large_leave();
+    large_leave(store);
 }
 
 size_t large_usable_bytes(const void *pointer, const char **what) {
-    large_enter();
-    const extent_t *extent = find(pointer, what);
+    large_store_t *store = large_store_of(pointer);
+    large_enter(store);
+    const extent_t *extent = find(store, pointer, what);
     size_t bytes = extent ? extent->bytes : 0;
-    large_leave();
+    large_leave(store);
     return bytes;
 }
 
 const void *large_around(const void *pointer, size_t *bytes) {
-    large_enter();
-    const extent_t *extent = extent_around(pointer);
+    large_store_t *store = large_store_of(pointer);
+    large_enter(store);
+    const extent_t *extent = extent_around(store, pointer);
     bool is_live = extent && extent->state == EXTENT_LIVE;
     const void *start = is_live ? extent->memory : NULL;
     *bytes = is_live ? extent->bytes : 0;
-    large_leave();
+    large_leave(store);
     return start;
 }
 
 /* ---- Resizing ---- */
 
 static void shrink(extent_t *extent, size_t bytes) {
-    if (!extent_reserve(2)) /* stays larger than asked for */
+    large_store_t *store = extent->arena->store;
+    if (!extent_reserve(store, 2)) /* stays larger than asked for */
         return;
-    demand_freed(&large_store.demand, extent->bytes - bytes);
-    large_store.stats.live_bytes -= extent->bytes - bytes;
+    demand_freed(&store->demand, extent->bytes - bytes);
+    store->stats.live_bytes -= extent->bytes - bytes;
     large_release(extent_split(extent, bytes), false);
 }
 
 static bool grow(extent_t *extent, size_t bytes) {
-    size_t old_bytes = extent->bytes, dirty_before = large_store.stats.free_dirty_bytes;
+    large_store_t *store = extent->arena->store;
+    size_t old_bytes = extent->bytes, dirty_before = store->stats.free_dirty_bytes;
     if (limits_would_exceed(bytes - old_bytes) || !large_place_grow(extent, bytes))
         return false;
-    large_store.stats.live_bytes += bytes - old_bytes;
-    note_taken(bytes - old_bytes, dirty_before);
+    store->stats.live_bytes += bytes - old_bytes;
+    note_taken(store, bytes - old_bytes, dirty_before);
     return true;
 }
 
-/* To a place with room to grow on.  Only the caller knows of the two objects meanwhile: the lock is
- * free while pages move. */
-static extent_t *move(extent_t *from, size_t bytes) {
-    bool wants_span = bytes >= LARGE_GROW_MIN_BYTES && large_store.n_spans < LARGE_GROW_MAX_SPANS;
+static void change_store(large_store_t *from, large_store_t *to) {
+    if (from == to)
+        return;
+    large_unlock(from);
+    large_lock(to);
+}
+
+/* A place for a copy of `from` with room to grow on, in `store`. */
+static extent_t *place_grown(large_store_t *store, const extent_t *from, size_t bytes,
+                             bool may_move) {
+    bool wants_span = bytes >= LARGE_GROW_MIN_BYTES && store->n_spans < LARGE_GROW_MAX_SPANS;
     size_t room_bytes =
         wants_span && bytes < SIZE_MAX / 2 / LARGE_GROW_FACTOR ? bytes * LARGE_GROW_FACTOR : bytes;
-    bool is_zero;
-    bool may_move = large_store.n_pieces < LARGE_MAX_PIECES_IN_ALL;
     size_t moved_bytes = may_move ? from->bytes : 0;
-    extent_t *to = place(bytes, vm_page_bytes(), room_bytes, moved_bytes, EXTENT_CLEAN, &is_zero);
-    if (!to)
+    bool is_zero;
+    return place(store, bytes, vm_page_bytes(), room_bytes, moved_bytes, LARGE_CLEAN_FIRST,
+                 &is_zero);
+}
+
+/* Only the caller knows of the two objects meanwhile: no lock is held while pages move. */
+static extent_t *move(extent_t *from, size_t bytes) {
+    large_store_t *store = from->arena->store, *to_store = large_store_for(bytes);
+    change_store(store, to_store);
+    bool may_move = to_store->n_pieces < LARGE_MAX_PIECES_IN_ALL;
+    extent_t *to = place_grown(to_store, from, bytes, may_move);
+    if (!to) {
+        change_store(to_store, store);
         return NULL;
+    }
     large_pieces_t pieces;
-    large_unlock();
+    large_unlock(to_store);
     bool is_moved = large_move(from, to, may_move, &pieces);
-    large_lock();
+    large_lock(to_store);
     to->pieces = pieces;
-    large_store.n_pieces += pieces.n;
+    to_store->n_pieces += pieces.n;
+    change_store(to_store, store);
     if (!is_moved) /* else its memory is the same as before */
-        demand_freed(&large_store.demand, from->bytes);
+        demand_freed(&store->demand, from->bytes);
     remove_object(from, is_moved);
     return to;
 }
 
 void *large_resize(void *pointer, size_t bytes, const char **what) {
+    large_store_t *store = large_store_of(pointer);
     bytes = vm_round_up(bytes);
-    large_enter();
-    extent_t *extent = find(pointer, what);
+    large_enter(store);
+    extent_t *extent = find(store, pointer, what);
     if (extent && bytes < extent->bytes)
         shrink(extent, bytes);
     else if (extent && bytes > extent->bytes && !grow(extent, bytes))
         extent = move(extent, bytes);
     void *object = extent ? extent->memory : NULL;
-    large_purge_excess();
-    large_purge_aged();
-    large_leave();
+    large_purge_excess(store);
+    large_purge_aged(store);
+    large_leave(store);
     return object;
 }
 
-/* ---- The whole store ---- */
+/* ---- All stores ---- */
 
-size_t large_purge(bool all) {
-    if (!all && !large_has_dirty())
-        return 0;
-    large_enter();
-    size_t bytes = all ? large_purge_everything() : large_purge_excess();
+static size_t purge(large_store_t *store, bool all) {
+    large_enter(store);
+    size_t bytes = all ? large_purge_everything(store) : large_purge_excess(store);
     if (!all)
-        bytes += large_purge_aged();
-    large_leave();
+        bytes += large_purge_aged(store);
+    large_leave(store);
     return bytes;
 }
 
+size_t large_purge(bool all) {
+    size_t bytes = 0;
+    for (large_store_t *store = large_stores; store < large_stores_end(); store++)
+        if (all || large_store_has_dirty(store))
+            bytes += purge(store, all);
+    return bytes;
+}
+
+void large_account(void) {
+    for (large_store_t *store = large_stores; store < large_stores_end(); store++) {
+        large_enter(store);
+        large_leave(store);
+    }
+}
+
+static void add_stats(large_stats_t *sum, const large_stats_t *stats) {
+    sum->n_objects += stats->n_objects;
+    sum->live_bytes += stats->live_bytes;
+    sum->free_dirty_bytes += stats->free_dirty_bytes;
+    sum->reserved_bytes += stats->reserved_bytes;
+    sum->n_allocs += stats->n_allocs;
+    sum->n_frees += stats->n_frees;
+}
+
 void large_stats(large_stats_t *stats) {
-    large_enter();
-    *stats = large_store.stats;
-    large_leave();
+    *stats = (large_stats_t){0};
+    for (large_store_t *store = large_stores; store < large_stores_end(); store++) {
+        large_enter(store);
+        add_stats(stats, &store->stats);
+        large_leave(store);
+    }
 }
 
 static uint64_t resident_bytes(const arena_t *arena) {
@@ -272,57 +329,12 @@ static uint64_t resident_bytes(const arena_t *arena) {
 }
 
 uint64_t large_resident_bytes(void) {
-    large_enter();
-    uint64_t bytes = resident_bytes(large_store.arenas) + resident_bytes(large_store.spans) +
-                     resident_bytes(large_store.cached);
-    large_leave();
-    return bytes;
-}
-
-/* ---- Fork ---- */
-
-bool large_is_inside(void) {
-    return is_inside;
-}
-
-/* An address range that leaves is the kernel's already or not yet: the child could not tell, and
- * must not take for its own what another thread has been given meanwhile. */
-void large_fork_prepare(void) {
-    lock_acquire(&large_store.lock);
-    while (large_store.leaving) {
-        lock_release(&large_store.lock);
-        sched_yield();
-        lock_acquire(&large_store.lock);
+    uint64_t bytes = 0;
+    for (large_store_t *store = large_stores; store < large_stores_end(); store++) {
+        large_enter(store);
+        bytes += resident_bytes(store->arenas) + resident_bytes(store->spans) +
+                 resident_bytes(store->cached);
+        large_leave(store);
     }
-    fork_took_lock = true;
-}
-
-void large_fork_parent(void) {
-    fork_took_lock = false;
-    lock_release(&large_store.lock);
-}
-
-/* What other threads had in hand is nobody's now. */
-static void rescue_busy(arena_t *arena) {
-    for (; arena; arena = arena->next)
-        for (extent_t *extent = arena->first; extent;) {
-            extent_t *next = extent->next;
-            if (extent->state == EXTENT_BUSY) {
-                if (next && next->state == EXTENT_DIRTY)
-                    next = next->next; /* it melts into this one */
-                extent_set_free(extent, EXTENT_DIRTY, coarse_clock_ms());
-            }
-            extent = next;
-        }
-}
-
-void large_fork_child(void) {
-    bool is_whole = fork_took_lock;
-    fork_took_lock = false;
-    lock_reset(&large_store.lock);
-    if (!is_whole) /* from a signal handler: what is BUSY may be this thread's, which will go on */
-        return;
-    rescue_busy(large_store.arenas);
-    rescue_busy(large_store.spans);
-    rescue_busy(large_store.cached);
+    return bytes;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * large.h - objects over MEDIUM_MAX_BYTES, or aligned to more than a medium object can be:
- * page-granular and process-wide.  All functions are thread-safe (one lock, never held while
+ * page-granular and process-wide.  All functions are thread-safe (few locks, never held while
  * calling out) and keep errno; the caller sets ENOMEM.
  */
 #ifndef MHEAP_LARGE_H
@@ -42,12 +42,12 @@ void *large_resize(void *pointer, size_t bytes, const char **what);
  * the bytes given back. */
 size_t large_purge(bool all);
 
-/* Is there free memory kept that may be resident?  Written under the store's lock, read without.
- * Inline: a process without large objects has no page of large.c (layout.ld). */
-extern bool large_dirty_flag;
+/* Is there free memory kept that may be resident?  A bit for each store, written under its lock,
+ * read without.  Inline: a process without large objects has no page of large.c (layout.ld). */
+extern uint32_t large_dirty_flags;
 
 static inline bool large_has_dirty(void) {
-    return __atomic_load_n(&large_dirty_flag, __ATOMIC_RELAXED);
+    return __atomic_load_n(&large_dirty_flags, __ATOMIC_RELAXED) != 0;
 }
 
 typedef struct {
@@ -57,6 +57,9 @@ typedef struct {
     uint64_t n_allocs, n_frees;     /* so far */
 } large_stats_t;
 void large_stats(large_stats_t *stats);
+
+/* Publish what the stores hold (limits.h), as each operation does. */
+void large_account(void);
 
 /* Bytes of it that are resident, as the kernel says.  O(accessible pages). */
 uint64_t large_resident_bytes(void);

@@ -19,28 +19,28 @@ void arena_remove(arena_t **list, arena_t *arena) {
         arena->next->prev = arena->prev;
 }
 
-arena_t *arena_new(size_t bytes, size_t align, bool is_span) {
+arena_t *arena_new(large_store_t *store, size_t bytes, size_t align, bool is_span) {
     char *memory = owner_reserve(bytes, align > REGION_BYTES ? align : REGION_BYTES);
     if (!memory)
         return NULL;
-    arena_t *arena = extent_new_arena();
+    arena_t *arena = extent_new_arena(store);
     arena->memory = memory;
     arena->bytes = bytes;
     arena->is_span = is_span;
     if (!is_span) /* a span's object is larger than any huge page */
         vm_keep_small_pages(memory, bytes);
-    owner_set(memory, bytes, OWNER_LARGE);
-    large_store.stats.reserved_bytes += bytes;
+    owner_set(memory, bytes, large_store_owner(store));
+    store->stats.reserved_bytes += bytes;
     if (is_span)
-        large_store.n_spans++;
-    arena_push(is_span ? &large_store.spans : &large_store.arenas, arena);
+        store->n_spans++;
+    arena_push(is_span ? &store->spans : &store->arenas, arena);
     return arena;
 }
 
 /* How much to make accessible at once when `bytes` are needed: kernel calls stay few, while what is
  * accessible too early only counts where the system charges for it. */
 static size_t commit_step(const arena_t *arena, size_t bytes) {
-    size_t step = large_store.stats.live_bytes / 8;
+    size_t step = arena->store->stats.live_bytes / 8;
     if (arena->is_span && arena->committed == 0)
         return bytes;
     if (step < LARGE_COMMIT_MIN_BYTES)
@@ -82,8 +82,8 @@ static bool arena_contains(const arena_t *arena, const void *pointer) {
     return (uintptr_t)pointer - (uintptr_t)arena->memory < arena->bytes;
 }
 
-arena_t *arena_find(const void *pointer) {
-    arena_t *lists[] = {large_store.arenas, large_store.spans, large_store.cached};
+arena_t *arena_find(const large_store_t *store, const void *pointer) {
+    arena_t *lists[] = {store->arenas, store->spans, store->cached};
     for (unsigned i = 0; i < sizeof lists / sizeof *lists; i++)
         for (arena_t *arena = lists[i]; arena; arena = arena->next)
             if (arena_contains(arena, pointer))
@@ -100,12 +100,12 @@ static void detach(arena_t *arena) {
             extent_age_remove(extent);
     }
     owner_set(arena->memory, arena->bytes, OWNER_NONE);
-    arena_push(&large_store.leaving, arena);
+    arena_push(&arena->store->leaving, arena);
 }
 
 static void attach(arena_t **list, arena_t *arena) {
-    arena_remove(&large_store.leaving, arena);
-    owner_set(arena->memory, arena->bytes, OWNER_LARGE);
+    arena_remove(&arena->store->leaving, arena);
+    owner_set(arena->memory, arena->bytes, large_store_owner(arena->store));
     arena_push(list, arena);
     uint64_t now_ms = coarse_clock_ms();
     for (extent_t *extent = arena->first; extent; extent = extent->next) {
@@ -117,10 +117,11 @@ static void attach(arena_t **list, arena_t *arena) {
 }
 
 static void forget(arena_t *arena) {
-    arena_remove(&large_store.leaving, arena);
-    large_store.stats.reserved_bytes -= arena->bytes;
+    large_store_t *store = arena->store;
+    arena_remove(&store->leaving, arena);
+    store->stats.reserved_bytes -= arena->bytes;
     if (arena->is_span)
-        large_store.n_spans--;
+        store->n_spans--;
     for (extent_t *extent = arena->first; extent;) {
         extent_t *next = extent->next;
         extent_drop(extent);
@@ -130,10 +131,11 @@ static void forget(arena_t *arena) {
 }
 
 bool arena_release(arena_t **list, arena_t *arena) {
+    large_store_t *store = arena->store;
     detach(arena); /* first: no entry may name memory that could already be someone else's */
-    large_unlock();
+    large_unlock(store);
     bool is_released = vm_release(arena->memory, arena->bytes);
-    large_lock();
+    large_lock(store);
     if (is_released)
         forget(arena);
     else

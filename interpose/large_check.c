@@ -13,10 +13,10 @@ static void visit_list(arena_t *arena, visit_fn *visit, void *arg) {
             visit(arg, extent);
 }
 
-static void visit_extents(visit_fn *visit, void *arg) {
-    visit_list(large_store.arenas, visit, arg);
-    visit_list(large_store.spans, visit, arg);
-    visit_list(large_store.cached, visit, arg);
+static void visit_extents(const large_store_t *store, visit_fn *visit, void *arg) {
+    visit_list(store->arenas, visit, arg);
+    visit_list(store->spans, visit, arg);
+    visit_list(store->cached, visit, arg);
 }
 
 typedef struct {
@@ -33,9 +33,11 @@ static void foreach_live(void *arg, extent_t *extent) {
 
 void large_foreach(void (*func)(void *arg, void *pointer, size_t bytes), void *arg) {
     foreach_t foreach = {func, arg};
-    large_enter();
-    visit_extents(foreach_live, &foreach);
-    large_leave();
+    for (large_store_t *store = large_stores; store < large_stores_end(); store++) {
+        large_enter(store);
+        visit_extents(store, foreach_live, &foreach);
+        large_leave(store);
+    }
 }
 
 /* ---- Validation.  Links of a damaged store are not followed any further than L1 allows. ---- */
@@ -55,8 +57,8 @@ static bool arena_is_tiled(const arena_t *arena) {
            arena->committed <= arena->bytes;
 }
 
-static bool all_arenas(bool (*holds)(const arena_t *arena)) {
-    const arena_t *lists[] = {large_store.arenas, large_store.spans, large_store.cached};
+static bool all_arenas(const large_store_t *store, bool (*holds)(const arena_t *arena)) {
+    const arena_t *lists[] = {store->arenas, store->spans, store->cached};
     for (unsigned i = 0; i < sizeof lists / sizeof *lists; i++)
         for (const arena_t *arena = lists[i]; arena; arena = arena->next)
             if (!holds(arena))
@@ -64,8 +66,8 @@ static bool all_arenas(bool (*holds)(const arena_t *arena)) {
     return true;
 }
 
-static bool l1_tiled(void) {
-    return all_arenas(arena_is_tiled);
+static bool l1_tiled(const large_store_t *store) {
+    return all_arenas(store, arena_is_tiled);
 }
 
 static bool arena_is_coalesced(const arena_t *arena) {
@@ -75,8 +77,8 @@ static bool arena_is_coalesced(const arena_t *arena) {
     return true;
 }
 
-static bool l2_coalesced(void) {
-    return all_arenas(arena_is_coalesced);
+static bool l2_coalesced(const large_store_t *store) {
+    return all_arenas(store, arena_is_coalesced);
 }
 
 /* Sums over all extents, to be compared with what the store has counted. */
@@ -101,7 +103,7 @@ static void add_to_sums(void *arg, extent_t *extent) {
     if (extent->state == EXTENT_LIVE) {
         sums->n_live++;
         sums->live_bytes += extent->bytes;
-        sums->live_are_found &= large_table_find(extent->memory) == extent;
+        sums->live_are_found &= large_table_find(extent->arena->store, extent->memory) == extent;
     }
     if (extent->state == EXTENT_DIRTY) {
         sums->n_dirty++;
@@ -113,8 +115,8 @@ static void add_to_sums(void *arg, extent_t *extent) {
 }
 
 /* Number of extents in the bins of that state; more than `limit` if any does not belong there. */
-static size_t count_binned(extent_state_t state, size_t limit) {
-    const large_bins_t *bins = &large_store.bins[state - EXTENT_DIRTY];
+static size_t count_binned(const large_store_t *store, extent_state_t state, size_t limit) {
+    const large_bins_t *bins = &store->bins[state - EXTENT_DIRTY];
     size_t n = 0;
     for (unsigned bin = 0; bin < LARGE_N_BINS; bin++) {
         const extent_t *prev = NULL;
@@ -129,32 +131,31 @@ static size_t count_binned(extent_state_t state, size_t limit) {
     return n;
 }
 
-static bool l3_binned(const sums_t *sums) {
-    return count_binned(EXTENT_DIRTY, sums->n_binned) +
-               count_binned(EXTENT_CLEAN, sums->n_binned) ==
+static bool l3_binned(const large_store_t *store, const sums_t *sums) {
+    return count_binned(store, EXTENT_DIRTY, sums->n_binned) +
+               count_binned(store, EXTENT_CLEAN, sums->n_binned) ==
            sums->n_binned;
 }
 
-static bool l4_aged(const sums_t *sums) {
+static bool l4_aged(const large_store_t *store, const sums_t *sums) {
     size_t n = 0;
     const extent_t *older = NULL;
-    for (const extent_t *e = large_store.oldest; e; older = e, e = e->newer)
+    for (const extent_t *e = store->oldest; e; older = e, e = e->newer)
         if (++n > sums->n_dirty || e->state != EXTENT_DIRTY || e->older != older ||
             (older && older->freed_ms > e->freed_ms))
             return false;
-    return n == sums->n_dirty && large_store.newest == older &&
-           large_store.stats.free_dirty_bytes == sums->dirty_bytes;
+    return n == sums->n_dirty && store->newest == older &&
+           store->stats.free_dirty_bytes == sums->dirty_bytes;
 }
 
-static bool l5_found(const sums_t *sums) {
-    return sums->live_are_found && large_table_count() == sums->n_live &&
-           large_store.stats.n_objects == sums->n_live &&
-           large_store.stats.live_bytes == sums->live_bytes;
+static bool l5_found(const large_store_t *store, const sums_t *sums) {
+    return sums->live_are_found && store->table.n_used == sums->n_live &&
+           store->stats.n_objects == sums->n_live && store->stats.live_bytes == sums->live_bytes;
 }
 
 static bool arena_is_owned(const arena_t *arena) {
     for (size_t offset = 0; offset < arena->bytes; offset += REGION_BYTES)
-        if (owner_of(arena->memory + offset) != OWNER_LARGE)
+        if (owner_of(arena->memory + offset) != large_store_owner(arena->store))
             return false;
     return true;
 }
@@ -166,22 +167,22 @@ static size_t sum_of_bytes(const arena_t *arena) {
     return bytes;
 }
 
-static bool l6_owned(void) {
-    return all_arenas(arena_is_owned) &&
-           large_store.stats.reserved_bytes ==
-               sum_of_bytes(large_store.arenas) + sum_of_bytes(large_store.spans) +
-                   sum_of_bytes(large_store.cached) + sum_of_bytes(large_store.leaving);
+static bool l6_owned(const large_store_t *store) {
+    return all_arenas(store, arena_is_owned) &&
+           store->stats.reserved_bytes == sum_of_bytes(store->arenas) + sum_of_bytes(store->spans) +
+                                              sum_of_bytes(store->cached) +
+                                              sum_of_bytes(store->leaving);
 }
 
-static bool l7_spans_hold_one(void) {
-    for (const arena_t *span = large_store.spans; span; span = span->next) {
+static bool l7_spans_hold_one(const large_store_t *store) {
+    for (const arena_t *span = store->spans; span; span = span->next) {
         if (!span->is_span || !span->first || span->first->state != EXTENT_LIVE)
             return false;
         for (const extent_t *extent = span->first->next; extent; extent = extent->next)
             if (extent->state == EXTENT_LIVE)
                 return false;
     }
-    for (const arena_t *span = large_store.cached; span; span = span->next) {
+    for (const arena_t *span = store->cached; span; span = span->next) {
         if (!span->is_span)
             return false;
         for (const extent_t *extent = span->first; extent; extent = extent->next)
@@ -191,35 +192,38 @@ static bool l7_spans_hold_one(void) {
     return true;
 }
 
-static bool l8_pieces(const sums_t *sums) {
-    return sums->pieces_are_right && large_store.n_pieces == sums->n_pieces;
+static bool l8_pieces(const large_store_t *store, const sums_t *sums) {
+    return sums->pieces_are_right && store->n_pieces == sums->n_pieces;
 }
 
-static const char *violation(void) {
-    if (!l1_tiled())
+static const char *violation(const large_store_t *store) {
+    if (!l1_tiled(store))
         return "L1: extents do not tile their arena";
-    if (!l2_coalesced())
+    if (!l2_coalesced(store))
         return "L2: two free extents side by side";
     sums_t sums = {.live_are_found = true, .pieces_are_right = true};
-    visit_extents(add_to_sums, &sums);
-    if (!l3_binned(&sums))
+    visit_extents(store, add_to_sums, &sums);
+    if (!l3_binned(store, &sums))
         return "L3: bins and free extents disagree";
-    if (!l4_aged(&sums))
+    if (!l4_aged(store, &sums))
         return "L4: age list and dirty extents disagree";
-    if (!l5_found(&sums))
+    if (!l5_found(store, &sums))
         return "L5: table and live extents disagree";
-    if (!l6_owned())
+    if (!l6_owned(store))
         return "L6: an arena's region is not owned by the store of large objects";
-    if (!l7_spans_hold_one())
+    if (!l7_spans_hold_one(store))
         return "L7: a span does not hold one object";
-    if (!l8_pieces(&sums))
+    if (!l8_pieces(store, &sums))
         return "L8: pieces are out of order or miscounted";
     return NULL;
 }
 
 const char *large_validate(void) {
-    large_enter();
-    const char *what = violation();
-    large_leave();
+    const char *what = NULL;
+    for (large_store_t *store = large_stores; store < large_stores_end() && !what; store++) {
+        large_enter(store);
+        what = violation(store);
+        large_leave(store);
+    }
     return what;
 }

@@ -8,55 +8,42 @@
 
 /* ---- Descriptors ---- */
 
-#define POOL_FIRST_SLOTS 32u
 #define POOL_CHUNK_BYTES ((size_t)64 << 10)
 
 /* Never given back: a descriptor is a four-thousandth of the smallest object. */
-typedef union slot {
-    union slot *next;
-    extent_t extent;
-    arena_t arena;
-} slot_t;
-
-static struct {
-    slot_t first[POOL_FIRST_SLOTS];
-    bool first_is_used;
-    slot_t *free;
-    size_t n_free;
-} pool;
-
-static void pool_add(slot_t *slots, size_t n_slots) {
-    for (size_t i = n_slots; i-- > 0;) {
-        slots[i].next = pool.free;
-        pool.free = &slots[i];
+static void pool_add(large_pool_t *pool, descriptor_t *descriptors, size_t n) {
+    for (size_t i = n; i-- > 0;) {
+        descriptors[i].next = pool->free;
+        pool->free = &descriptors[i];
     }
-    pool.n_free += n_slots;
+    pool->n_free += n;
 }
 
-bool extent_reserve(unsigned n_descriptors) {
-    if (!pool.first_is_used) {
-        pool.first_is_used = true;
-        pool_add(pool.first, POOL_FIRST_SLOTS);
+bool extent_reserve(large_store_t *store, unsigned n_descriptors) {
+    large_pool_t *pool = &store->pool;
+    if (!pool->first_is_used) {
+        pool->first_is_used = true;
+        pool_add(pool, pool->first, LARGE_FIRST_DESCRIPTORS);
     }
-    if (pool.n_free >= n_descriptors)
+    if (pool->n_free >= n_descriptors)
         return true;
-    slot_t *chunk = vm_map(vm_round_up(POOL_CHUNK_BYTES));
+    descriptor_t *chunk = vm_map(vm_round_up(POOL_CHUNK_BYTES));
     if (!chunk)
         return false;
-    pool_add(chunk, vm_round_up(POOL_CHUNK_BYTES) / sizeof *chunk);
+    pool_add(pool, chunk, vm_round_up(POOL_CHUNK_BYTES) / sizeof *chunk);
     return true;
 }
 
-static slot_t *pool_take(void) {
-    slot_t *slot = pool.free;
-    pool.free = slot->next;
-    pool.n_free--;
-    memset(slot, 0, sizeof *slot);
-    return slot;
+static descriptor_t *pool_take(large_pool_t *pool) {
+    descriptor_t *descriptor = pool->free;
+    pool->free = descriptor->next;
+    pool->n_free--;
+    memset(descriptor, 0, sizeof *descriptor);
+    return descriptor;
 }
 
 extent_t *extent_new(arena_t *arena, char *memory, size_t bytes) {
-    extent_t *extent = &pool_take()->extent;
+    extent_t *extent = &pool_take(&arena->store->pool)->extent;
     extent->arena = arena;
     extent->memory = memory;
     extent->bytes = bytes;
@@ -64,15 +51,17 @@ extent_t *extent_new(arena_t *arena, char *memory, size_t bytes) {
 }
 
 void extent_drop(extent_t *extent) {
-    pool_add((slot_t *)(void *)extent, 1);
+    pool_add(&extent->arena->store->pool, (descriptor_t *)(void *)extent, 1);
 }
 
-arena_t *extent_new_arena(void) {
-    return &pool_take()->arena;
+arena_t *extent_new_arena(large_store_t *store) {
+    arena_t *arena = &pool_take(&store->pool)->arena;
+    arena->store = store;
+    return arena;
 }
 
 void extent_drop_arena(arena_t *arena) {
-    pool_add((slot_t *)(void *)arena, 1);
+    pool_add(&arena->store->pool, (descriptor_t *)(void *)arena, 1);
 }
 
 /* ---- Bins ---- */
@@ -89,16 +78,16 @@ unsigned extent_bin(size_t bytes) {
     return ((log2 - 2u) << 3) + (unsigned)((n_pages >> (log2 - 3u)) & 7u);
 }
 
-static large_bins_t *bins_of(extent_state_t state) {
-    return &large_store.bins[state - EXTENT_DIRTY];
+static large_bins_t *bins_of(extent_t *extent) {
+    return &extent->arena->store->bins[extent->state - EXTENT_DIRTY];
 }
 
 void extent_enlist(extent_t *extent) {
     if (extent->state == EXTENT_DIRTY)
-        large_store.stats.free_dirty_bytes += extent->bytes;
+        extent->arena->store->stats.free_dirty_bytes += extent->bytes;
     if (extent->arena->is_span)
         return;
-    large_bins_t *bins = bins_of(extent->state);
+    large_bins_t *bins = bins_of(extent);
     unsigned bin = extent_bin(extent->bytes);
     extent->bin_prev = NULL;
     extent->bin_next = bins->bin[bin];
@@ -110,10 +99,10 @@ void extent_enlist(extent_t *extent) {
 
 void extent_delist(extent_t *extent) {
     if (extent->state == EXTENT_DIRTY)
-        large_store.stats.free_dirty_bytes -= extent->bytes;
+        extent->arena->store->stats.free_dirty_bytes -= extent->bytes;
     if (extent->arena->is_span)
         return;
-    large_bins_t *bins = bins_of(extent->state);
+    large_bins_t *bins = bins_of(extent);
     unsigned bin = extent_bin(extent->bytes);
     if (extent->bin_next)
         extent->bin_next->bin_prev = extent->bin_prev;
@@ -141,8 +130,9 @@ static bool is_better(const extent_t *extent, const extent_t *best) {
            (extent->bytes == best->bytes && extent->memory < best->memory);
 }
 
-extent_t *extent_search(extent_state_t state, size_t bytes, size_t align) {
-    const large_bins_t *bins = bins_of(state);
+extent_t *extent_search(const large_store_t *store, extent_state_t state, size_t bytes,
+                        size_t align) {
+    const large_bins_t *bins = &store->bins[state - EXTENT_DIRTY];
     unsigned bin = next_non_empty(bins, extent_bin(bytes));
     for (; bin < LARGE_N_BINS; bin = next_non_empty(bins, bin + 1)) {
         extent_t *best = NULL;
@@ -162,11 +152,11 @@ typedef struct {
     extent_t *first;
     size_t clean_bytes;   /* of it, that are not dirty: to be faulted in */
     size_t missing_bytes; /* of those, behind the accessible part of the arena */
-} run_t;
+} stretch_t;
 
 /* The object from the start of `first` on; clean_bytes is SIZE_MAX if it does not fit there. */
-static run_t run_from(extent_t *first, size_t bytes, size_t align) {
-    run_t run = {first, 0, 0};
+static stretch_t run_from(extent_t *first, size_t bytes, size_t align) {
+    stretch_t run = {first, 0, 0};
     size_t need_bytes = extent_lead_bytes(first, align) + bytes;
     const extent_t *e = first;
     for (; e && extent_is_free(e) && need_bytes > 0; e = e->next) {
@@ -187,16 +177,17 @@ static extent_t *first_of_run(extent_t *extent) {
     return extent;
 }
 
-static void keep_better(run_t *best, run_t run) {
+static void keep_better(stretch_t *best, stretch_t run) {
     if (run.clean_bytes < best->clean_bytes ||
         (run.clean_bytes == best->clean_bytes && run.missing_bytes < best->missing_bytes))
         *best = run;
 }
 
-extent_t *extent_search_runs(size_t bytes, size_t align, size_t *missing_bytes) {
-    const large_bins_t *bins = bins_of(EXTENT_DIRTY);
+extent_t *extent_search_runs(const large_store_t *store, size_t bytes, size_t align,
+                             size_t *missing_bytes) {
+    const large_bins_t *bins = &store->bins[0];
     unsigned n_seen = 0, bin = extent_bin(bytes), last_bin = extent_bin(bytes / RUN_MIN_SHARE);
-    run_t best = {NULL, bytes - bytes / RUN_MIN_SHARE, 0};
+    stretch_t best = {NULL, bytes - bytes / RUN_MIN_SHARE, 0};
     for (; bin > last_bin; bin--)
         for (extent_t *e = bins->bin[bin]; e && n_seen < RUN_SCAN_MAX; e = e->bin_next, n_seen++) {
             keep_better(&best, run_from(e, bytes, align));
@@ -212,7 +203,7 @@ extent_t *extent_search_runs(size_t bytes, size_t align, size_t *missing_bytes) 
 #define AGE_MAX_APART_MS ((uint64_t)1 << 20)
 
 static void age_insert(extent_t *extent, extent_t *older) {
-    large_store_t *store = &large_store;
+    large_store_t *store = extent->arena->store;
     extent->older = older;
     extent->newer = older ? older->newer : store->oldest;
     *(extent->newer ? &extent->newer->older : &store->newest) = extent;
@@ -222,7 +213,7 @@ static void age_insert(extent_t *extent, extent_t *older) {
 /* To where it belongs by its time, looked for from behind `place` on.  It may end up a bit too old:
  * the search is bounded. */
 static void age_insert_from(extent_t *extent, extent_t *place, uint64_t freed_ms) {
-    extent_t *newer = place ? place->newer : large_store.oldest;
+    extent_t *newer = place ? place->newer : extent->arena->store->oldest;
     for (unsigned i = 0; newer && newer->freed_ms < freed_ms && i < AGE_SEARCH_MAX; i++) {
         place = newer;
         newer = newer->newer;
@@ -232,12 +223,13 @@ static void age_insert_from(extent_t *extent, extent_t *place, uint64_t freed_ms
 }
 
 void extent_age_append(extent_t *extent) {
-    age_insert(extent, large_store.newest);
+    age_insert(extent, extent->arena->store->newest);
 }
 
 void extent_age_remove(extent_t *extent) {
-    *(extent->newer ? &extent->newer->older : &large_store.newest) = extent->older;
-    *(extent->older ? &extent->older->newer : &large_store.oldest) = extent->newer;
+    large_store_t *store = extent->arena->store;
+    *(extent->newer ? &extent->newer->older : &store->newest) = extent->older;
+    *(extent->older ? &extent->older->newer : &store->oldest) = extent->newer;
 }
 
 /* ---- Cutting and joining ---- */
@@ -264,7 +256,7 @@ static void split_pieces(extent_t *head, extent_t *tail) {
             head->pieces.end[n_head++] = end < head->bytes ? end : head->bytes;
     }
     head->pieces.n = n_head;
-    large_store.n_pieces += n_head + tail->pieces.n - n_before;
+    head->arena->store->n_pieces += n_head + tail->pieces.n - n_before;
 }
 
 extent_t *extent_split(extent_t *extent, size_t head_bytes) {

@@ -2,6 +2,11 @@
 /*
  * large_internal.h - how large objects are kept.  Private to large*.c and their tests.
  *
+ * A *store* is a lock with what it guards: arenas, and which parts of them are free.  There are
+ * several, but one serves all until threads are seen to wait for its lock; then objects of up to
+ * LARGE_SPREAD_MAX_BYTES come from the store of the processor that asks (large_stores.c).  An
+ * object goes back to the store that it came from, which its region's owner names.
+ *
  * An *arena* is an address range that we reserved, accessible from its front:
  *
  *        memory                          committed                        bytes
@@ -37,12 +42,13 @@
  *      stats.free_dirty_bytes
  *  L5  the table finds each live extent under its address and holds nothing else; stats.n_objects
  *      and stats.live_bytes are their number and sum
- *  L6  every region of an arena belongs to OWNER_LARGE; stats.reserved_bytes is the arenas' sum
+ *  L6  every region of an arena belongs to OWNER_LARGE and the store's number;
+ *      stats.reserved_bytes is the arenas' sum
  *  L7  a span in `spans` has a live first extent and no other live one; a span in `cached` has none
  *  L8  pieces are whole pages in ascending order inside their live object, and n_pieces is their
  *      number in all
  *
- * Everything here is guarded by large_store.lock.
+ * Everything here is guarded by its store's lock.  No thread holds two, but for one that forks.
  */
 #ifndef MHEAP_LARGE_INTERNAL_H
 #define MHEAP_LARGE_INTERNAL_H
@@ -56,19 +62,21 @@
 extern "C" {
 #endif
 
-#define LARGE_ARENA_MIN_BYTES                                                                      \
-    ((size_t)256 << 20) /* first arena; later ones as much as all before */
-#define LARGE_ARENA_MAX_BYTES   ((size_t)1 << 30)
-#define LARGE_SPAN_MIN_BYTES    ((size_t)32 << 20) /* larger objects have a span from the start */
-#define LARGE_GROW_MIN_BYTES    ((size_t)1 << 20) /* growing ones from here on when they must move */
-#define LARGE_GROW_MAX_SPANS    256u              /* so many growing objects may have one */
-#define LARGE_GROW_FACTOR       4u                /* room of such a span, in sizes of its object */
-#define LARGE_COMMIT_MIN_BYTES  ((size_t)1 << 20)
-#define LARGE_COMMIT_MAX_BYTES  ((size_t)64 << 20)
-#define LARGE_ASK_MIN_BYTES     ((size_t)1 << 30) /* from here on the system is asked before */
-#define LARGE_RETRY_MS          1000u             /* after the system refused to take pages back */
-#define LARGE_PEAK_HALF_MS      1000u /* what the peak exceeds the present by, is halved */
-#define LARGE_MAX_PIECES_IN_ALL 8192u /* of the 65530 kernel mappings there may be */
+#define LARGE_N_STORES           8u
+#define LARGE_SPREAD_MAX_BYTES   ((size_t)512 << 10) /* larger ones: their pages take longer */
+#define LARGE_ARENA_MIN_BYTES    ((size_t)256 << 20) /* first arena; later as much as all before */
+#define LARGE_ARENA_SPREAD_BYTES ((size_t)64 << 20)  /* the first of a store but the first */
+#define LARGE_ARENA_MAX_BYTES    ((size_t)1 << 30)
+#define LARGE_SPAN_MIN_BYTES     ((size_t)32 << 20) /* larger objects have a span from the start */
+#define LARGE_GROW_MIN_BYTES     ((size_t)1 << 20) /* growing ones from here on when they must move */
+#define LARGE_GROW_MAX_SPANS     256u              /* so many growing objects may have one */
+#define LARGE_GROW_FACTOR        4u                /* room of such a span, in sizes of its object */
+#define LARGE_COMMIT_MIN_BYTES   ((size_t)1 << 20)
+#define LARGE_COMMIT_MAX_BYTES   ((size_t)64 << 20)
+#define LARGE_ASK_MIN_BYTES      ((size_t)1 << 30) /* from here on the system is asked before */
+#define LARGE_RETRY_MS           1000u             /* after the system refused to take pages back */
+#define LARGE_PEAK_HALF_MS       1000u /* what the peak exceeds the present by, is halved */
+#define LARGE_MAX_PIECES_IN_ALL  4096u /* in a store, of the 65530 kernel mappings there may be */
 
 typedef enum { EXTENT_LIVE, EXTENT_DIRTY, EXTENT_CLEAN, EXTENT_BUSY } extent_state_t;
 #define LARGE_N_BIN_KINDS 2u /* DIRTY and CLEAN */
@@ -81,6 +89,7 @@ typedef struct {
 } large_pieces_t;
 
 typedef struct arena arena_t;
+typedef struct large_store large_store_t;
 
 typedef struct extent {
     char *memory;
@@ -96,6 +105,7 @@ typedef struct extent {
 } extent_t;
 
 struct arena {
+    large_store_t *store;
     char *memory;
     size_t bytes, committed;
     extent_t *first, *last;
@@ -113,39 +123,101 @@ typedef struct {
     uint64_t non_empty[LARGE_N_BIN_WORDS];
 } large_bins_t;
 
+/* The live extents by address; slots is NULL as long as first_slots are enough. */
+#define LARGE_FIRST_LOG2_SLOTS 8u
 typedef struct {
-    lock_t lock;
+    extent_t **slots;
+    size_t n_used;
+    unsigned n_doublings;
+    extent_t *first_slots[1u << LARGE_FIRST_LOG2_SLOTS];
+} large_table_t;
+
+typedef union descriptor {
+    union descriptor *next;
+    extent_t extent;
+    arena_t arena;
+} descriptor_t;
+
+#define LARGE_FIRST_DESCRIPTORS 32u
+typedef struct {
+    descriptor_t *free;
+    size_t n_free;
+    bool first_is_used;
+    descriptor_t first[LARGE_FIRST_DESCRIPTORS];
+} large_pool_t;
+
+/* What each operation uses comes first, and on no cache line of another store's. */
+struct large_store {
+    lock_t lock __attribute__((aligned(64)));
     uint32_t n_spans, n_pieces;
-    large_bins_t bins[LARGE_N_BIN_KINDS];
+    uint32_t n_waits; /* for the lock, since n_judged operations */
+    uint64_t n_judged;
     extent_t *oldest, *newest;
     arena_t *arenas, *spans, *cached;
     arena_t *leaving; /* unused arenas whose address range is being given up, unlocked */
     uint64_t spent_bytes, spent_ms; /* of the purge budget; as of when */
     uint64_t no_purge_until_ms;     /* the system refused to take pages back: ask again later */
+    size_t wanted_bytes;            /* by the demand, as of the last free */
+    uint64_t idle_bytes;            /* dirty beyond that; read without the lock: relaxed */
     uint64_t accounted_bytes;       /* live and dirty, as published (limits.h) */
     size_t peak_bytes;              /* the most that was live and dirty together; falls with time */
     uint64_t peak_ms;               /* as of when */
     demand_t demand;
     large_stats_t stats;
-} large_store_t;
+    large_bins_t bins[LARGE_N_BIN_KINDS];
+    large_table_t table;
+    large_pool_t pool;
+};
 
-extern large_store_t large_store;
+/* ---- large_stores.c: the stores and their locks ---- */
+
+extern large_store_t large_stores[LARGE_N_STORES];
+
+/* The first so many are in use.  Relaxed; raised under the lock of one of them, never lowered. */
+extern uint32_t large_n_stores;
+
+static inline large_store_t *large_stores_end(void) {
+    return large_stores + __atomic_load_n(&large_n_stores, __ATOMIC_RELAXED);
+}
+
+static inline bool large_are_spread(void) {
+    return __atomic_load_n(&large_n_stores, __ATOMIC_RELAXED) > 1;
+}
+
+/* Where the calling thread's new objects of that size come from. */
+large_store_t *large_store_for(size_t bytes);
+
+/* The store that the object at `pointer` came from; of any other pointer, some store. */
+large_store_t *large_store_of(const void *pointer);
+
+static inline bool large_store_has_dirty(const large_store_t *store) {
+    return __atomic_load_n(&large_dirty_flags, __ATOMIC_RELAXED) >> (store - large_stores) & 1;
+}
+
+uint16_t large_store_owner(const large_store_t *store); /* of its regions */
+
+/* Every operation enters, with the lock, and leaves; within one, the lock may be let go of for a
+ * time. */
+void large_enter(large_store_t *store);
+void large_leave(large_store_t *store);
+void large_lock(large_store_t *store);
+void large_unlock(large_store_t *store);
 
 /* ---- large_table.c: the live extents by address ---- */
 
-bool large_table_reserve(void); /* room for one more; false without memory */
+bool large_table_reserve(large_store_t *store); /* room for one more; false without memory */
 void large_table_add(extent_t *extent);
 void large_table_remove(extent_t *extent);
-extent_t *large_table_find(const void *pointer);
-size_t large_table_count(void);
+extent_t *large_table_find(large_store_t *store, const void *pointer);
 
 /* ---- large_extent.c: descriptors, bins, the age list ---- */
 
 /* Make sure that so many descriptors can be had; false without memory. */
-bool extent_reserve(unsigned n_descriptors);
+bool extent_reserve(large_store_t *store, unsigned n_descriptors);
 extent_t *extent_new(arena_t *arena, char *memory, size_t bytes); /* reserved before; not linked */
 void extent_drop(extent_t *extent);
-arena_t *extent_new_arena(void); /* an arena's descriptor comes from the same pool, zeroed */
+arena_t *
+extent_new_arena(large_store_t *store); /* an arena's descriptor comes from the same pool, zeroed */
 void extent_drop_arena(arena_t *arena);
 
 unsigned extent_bin(size_t bytes);
@@ -174,12 +246,14 @@ void extent_set_taken(extent_t *extent, extent_state_t state);
 
 /* A free extent of that state in which `bytes` aligned to `align` fit, nearly the smallest; or
  * NULL. */
-extent_t *extent_search(extent_state_t state, size_t bytes, size_t align);
+extent_t *extent_search(const large_store_t *store, extent_state_t state, size_t bytes,
+                        size_t align);
 
 /* The first of a run of free extents, not all of a state, in which they fit, with the least part
  * that is not dirty; or NULL.  The run may end where its arena's accessible part does, and
  * *missing_bytes more are to be made accessible first. */
-extent_t *extent_search_runs(size_t bytes, size_t align, size_t *missing_bytes);
+extent_t *extent_search_runs(const large_store_t *store, size_t bytes, size_t align,
+                             size_t *missing_bytes);
 
 /* Bytes to skip in the memory for an object aligned to `align`. */
 static inline size_t extent_lead_bytes(const extent_t *extent, size_t align) {
@@ -202,7 +276,7 @@ bool extent_give_access(const arena_t *arena, char *memory, size_t bytes);
 
 /* Reserve a span (one object) or an arena and add it to its list; NULL without memory.  One
  * descriptor is reserved. */
-arena_t *arena_new(size_t bytes, size_t align, bool is_span);
+arena_t *arena_new(large_store_t *store, size_t bytes, size_t align, bool is_span);
 
 /* Make at least `bytes` more at the end accessible: CLEAN.  One descriptor is reserved. */
 bool arena_commit(arena_t *arena, size_t bytes);
@@ -217,7 +291,7 @@ void arena_push(arena_t **list, arena_t *arena);
 void arena_remove(arena_t **list, arena_t *arena);
 
 /* The arena that `pointer` lies in, of those in use; NULL if none.  O(arenas). */
-arena_t *arena_find(const void *pointer);
+arena_t *arena_find(const large_store_t *store, const void *pointer);
 
 /* Give up the address range of an unused arena that was taken off `list`; lets go of the lock for a
  * time.  False, and it is on the list again, if the system refuses. */
@@ -225,22 +299,22 @@ bool arena_release(arena_t **list, arena_t *arena);
 
 /* ---- large_place.c: where a new object goes ---- */
 
+/* Which free memory an object is given. */
+typedef enum {
+    LARGE_DIRTY_FIRST, /* it is resident already */
+    LARGE_CLEAN_FIRST, /* pages are moved there that are resident elsewhere */
+    LARGE_DIRTY_ONLY
+} large_choice_t;
+
 /* A live extent for a new object: in an arena, or in a span with room_bytes to grow on if it is
- * huge or room_bytes > bytes.  `prefer`: the kind of memory to take first.  NULL without memory. */
-extent_t *large_place(size_t bytes, size_t align, size_t room_bytes, extent_state_t prefer,
-                      bool *is_zero);
+ * huge or room_bytes > bytes.   NULL without memory. */
+extent_t *large_place(large_store_t *store, size_t bytes, size_t align, size_t room_bytes,
+                      large_choice_t choice, bool *is_zero);
 
 /* Make the live extent hold `bytes`, more than now, where it is. */
 bool large_place_grow(extent_t *extent, size_t bytes);
 
 /* ---- large_purge.c ---- */
-
-/* Every operation enters, with the lock, and leaves; within one, the lock may be let go of for a
- * time. */
-void large_enter(void);
-void large_leave(void);
-void large_lock(void);
-void large_unlock(void);
 
 /* Make a live extent, already forgotten by the table, free.  is_zero: its contents were moved away.
  */
@@ -248,10 +322,11 @@ void large_release(extent_t *extent, bool is_zero);
 
 /* With the lock held; these let go of it while they wait for the system.  They return the bytes
  * that went. */
-size_t large_purge_excess(void); /* what is more than should stay for reuse */
-size_t large_purge_growth(void); /* instead of growing: fresh memory was just taken */
-size_t large_purge_aged(void);   /* what has been free for long */
-size_t large_purge_everything(void);
+size_t large_purge_excess(large_store_t *store); /* what is more than should stay for reuse */
+size_t
+large_purge_growth(large_store_t *store);      /* instead of growing: fresh memory was just taken */
+size_t large_purge_aged(large_store_t *store); /* what has been free for long */
+size_t large_purge_everything(large_store_t *store);
 
 /* ---- large_move.c ---- */
 

@@ -47,23 +47,23 @@
 #define NO_LIMIT          UINT64_MAX
 
 /* Whether no more than `may_spend` bytes of the budget have been spent lately. */
-static bool has_budget(uint64_t may_spend) {
+static bool has_budget(large_store_t *store, uint64_t may_spend) {
     uint64_t now_ms = coarse_clock_ms();
     uint64_t refilled_bytes;
-    if (__builtin_mul_overflow(now_ms - large_store.spent_ms, options.purge_rate, &refilled_bytes))
+    if (__builtin_mul_overflow(now_ms - store->spent_ms, options.purge_rate, &refilled_bytes))
         refilled_bytes = UINT64_MAX;
     refilled_bytes /= 1000;
-    large_store.spent_ms = now_ms;
-    if (refilled_bytes > large_store.spent_bytes)
-        refilled_bytes = large_store.spent_bytes;
-    large_store.spent_bytes -= refilled_bytes;
-    return large_store.spent_bytes < may_spend && now_ms >= large_store.no_purge_until_ms;
+    store->spent_ms = now_ms;
+    if (refilled_bytes > store->spent_bytes)
+        refilled_bytes = store->spent_bytes;
+    store->spent_bytes -= refilled_bytes;
+    return store->spent_bytes < may_spend && now_ms >= store->no_purge_until_ms;
 }
 
 /* What goes in any case does not count. */
-static void spend(size_t bytes, uint64_t may_spend) {
+static void spend(large_store_t *store, size_t bytes, uint64_t may_spend) {
     if (may_spend != NO_LIMIT)
-        large_store.spent_bytes += bytes;
+        store->spent_bytes += bytes;
 }
 
 /* ---- Freeing ---- */
@@ -78,16 +78,18 @@ static size_t dirty_bytes_of(const arena_t *arena) {
 
 /* An unused span is only kept for the pages in it. */
 static void release_idle_span(arena_t *span) {
+    large_store_t *store = span->store;
     if (!arena_is_unused(span) || dirty_bytes_of(span))
         return;
-    arena_remove(&large_store.cached, span);
-    arena_release(&large_store.cached, span);
+    arena_remove(&store->cached, span);
+    arena_release(&store->cached, span);
 }
 
 void large_release(extent_t *extent, bool is_zero) {
+    large_store_t *store = extent->arena->store;
     uint64_t now_ms = coarse_clock_ms();
     size_t piece_bytes = extent->pieces.n ? extent->pieces.end[extent->pieces.n - 1] : 0;
-    large_store.n_pieces -= extent->pieces.n;
+    store->n_pieces -= extent->pieces.n;
     extent->pieces.n = 0;
     /* Not renewed: an odd mapping stays in free memory, which only makes a later move copy. */
     bool is_renewed = piece_bytes && vm_renew(extent->memory, piece_bytes);
@@ -95,15 +97,15 @@ void large_release(extent_t *extent, bool is_zero) {
         is_zero = true;
     arena_t *arena = extent->arena;
     bool was_spans_object = arena->is_span && extent == arena->first;
-    if (is_renewed && !is_zero && extent_reserve(1)) {
+    if (is_renewed && !is_zero && extent_reserve(store, 1)) {
         extent_t *rest = extent_split(extent, piece_bytes);
         extent_set_free(rest, EXTENT_DIRTY, now_ms);
         is_zero = true;
     }
     extent_set_free(extent, is_zero ? EXTENT_CLEAN : EXTENT_DIRTY, now_ms);
     if (was_spans_object) {
-        arena_remove(&large_store.spans, arena);
-        arena_push(&large_store.cached, arena);
+        arena_remove(&store->spans, arena);
+        arena_push(&store->cached, arena);
         release_idle_span(arena);
     }
 }
@@ -131,7 +133,7 @@ static part_t part_to_purge(const extent_t *extent, size_t bytes, size_t unit_by
 
 /* Cut the part out; without memory for it, the whole extent. */
 static extent_t *cut_out(extent_t *extent, part_t part) {
-    if (!extent_reserve(2))
+    if (!extent_reserve(extent->arena->store, 2))
         return extent;
     if (part.end < extent->bytes) {
         extent_delist(extent);
@@ -149,8 +151,8 @@ static extent_t *cut_out(extent_t *extent, part_t part) {
 }
 
 /* Of what has been free longest; NULL if there is nothing worth giving back. */
-static extent_t *take_victim(size_t bytes, size_t unit_bytes) {
-    extent_t *extent = large_store.oldest;
+static extent_t *take_victim(large_store_t *store, size_t bytes, size_t unit_bytes) {
+    extent_t *extent = store->oldest;
     for (unsigned i = 0; extent && i < VICTIM_SEARCH_MAX; i++, extent = extent->newer) {
         part_t part = part_to_purge(extent, bytes, unit_bytes);
         if (part.end == 0)
@@ -162,125 +164,127 @@ static extent_t *take_victim(size_t bytes, size_t unit_bytes) {
     return NULL;
 }
 
-static size_t purge_extent(size_t bytes) {
-    extent_t *extent = take_victim(bytes, vm_page_bytes());
+static size_t purge_extent(large_store_t *store, size_t bytes) {
+    extent_t *extent = take_victim(store, bytes, vm_page_bytes());
     if (!extent)
         return 0;
     size_t extent_bytes = extent->bytes;
-    large_unlock();
+    large_unlock(store);
     bool is_purged = vm_purge(extent->memory, extent_bytes);
-    large_lock();
+    large_lock(store);
     arena_t *arena = extent->arena;
     extent_set_free(extent, is_purged ? EXTENT_CLEAN : EXTENT_DIRTY, coarse_clock_ms());
     if (arena->is_span)
         release_idle_span(arena);
     if (!is_purged)
-        large_store.no_purge_until_ms = coarse_clock_ms() + LARGE_RETRY_MS;
+        store->no_purge_until_ms = coarse_clock_ms() + LARGE_RETRY_MS;
     return is_purged ? extent_bytes : 0;
 }
 
 static size_t release_span(arena_t *span) {
+    large_store_t *store = span->store;
     size_t dirty_bytes = dirty_bytes_of(span);
-    arena_remove(&large_store.cached, span);
-    if (arena_release(&large_store.cached, span))
+    arena_remove(&store->cached, span);
+    if (arena_release(&store->cached, span))
         return dirty_bytes;
-    large_store.no_purge_until_ms = coarse_clock_ms() + LARGE_RETRY_MS;
+    store->no_purge_until_ms = coarse_clock_ms() + LARGE_RETRY_MS;
     return 0;
 }
 
 /* Give back about `bytes` of what has been free longest; 0 if the system refuses or
  * there is nothing.  A span that is not used goes as a whole. */
-static size_t purge_oldest(size_t bytes) {
-    arena_t *arena = large_store.oldest->arena;
+static size_t purge_oldest(large_store_t *store, size_t bytes) {
+    arena_t *arena = store->oldest->arena;
     size_t purged_bytes =
-        arena->is_span && arena_is_unused(arena) ? release_span(arena) : purge_extent(bytes);
-    demand_purged(&large_store.demand, purged_bytes);
+        arena->is_span && arena_is_unused(arena) ? release_span(arena) : purge_extent(store, bytes);
+    demand_purged(&store->demand, purged_bytes);
     return purged_bytes;
 }
 
 /* Down to `limit_bytes` of dirty memory, while there is budget. */
-static size_t purge_down_to(size_t limit_bytes, uint64_t may_spend) {
+static size_t purge_down_to(large_store_t *store, size_t limit_bytes, uint64_t may_spend) {
     size_t purged_bytes = 0;
-    while (large_store.oldest && large_store.stats.free_dirty_bytes > limit_bytes &&
-           has_budget(may_spend)) {
-        size_t part_bytes = purge_oldest(large_store.stats.free_dirty_bytes - limit_bytes);
+    while (store->oldest && store->stats.free_dirty_bytes > limit_bytes &&
+           has_budget(store, may_spend)) {
+        size_t part_bytes = purge_oldest(store, store->stats.free_dirty_bytes - limit_bytes);
         if (!part_bytes)
             break;
-        spend(part_bytes, may_spend);
+        spend(store, part_bytes, may_spend);
         purged_bytes += part_bytes;
     }
     return purged_bytes;
 }
 
 /* What was once needed is no measure for ever. */
-static void lower_peak(void) {
-    uint64_t n_halves = (coarse_clock_ms() - large_store.peak_ms) / LARGE_PEAK_HALF_MS;
+static void lower_peak(large_store_t *store) {
+    uint64_t n_halves = (coarse_clock_ms() - store->peak_ms) / LARGE_PEAK_HALF_MS;
     if (n_halves == 0)
         return;
-    large_store.peak_ms += n_halves * LARGE_PEAK_HALF_MS;
-    size_t now_bytes = large_store.stats.live_bytes + large_store.stats.free_dirty_bytes;
-    size_t above_bytes =
-        large_store.peak_bytes > now_bytes ? large_store.peak_bytes - now_bytes : 0;
-    large_store.peak_bytes = now_bytes + (n_halves < 64 ? above_bytes >> n_halves : 0);
+    store->peak_ms += n_halves * LARGE_PEAK_HALF_MS;
+    size_t now_bytes = store->stats.live_bytes + store->stats.free_dirty_bytes;
+    size_t above_bytes = store->peak_bytes > now_bytes ? store->peak_bytes - now_bytes : 0;
+    store->peak_bytes = now_bytes + (n_halves < 64 ? above_bytes >> n_halves : 0);
 }
 
-static size_t purge_batch(size_t limit_bytes, uint64_t may_spend) {
-    bool is_due = large_store.stats.free_dirty_bytes > limit_bytes + limit_bytes / BATCH_SHARE;
-    return is_due ? purge_down_to(limit_bytes, may_spend) : 0;
+static size_t purge_batch(large_store_t *store, size_t limit_bytes, uint64_t may_spend) {
+    bool is_due = store->stats.free_dirty_bytes > limit_bytes + limit_bytes / BATCH_SHARE;
+    return is_due ? purge_down_to(store, limit_bytes, may_spend) : 0;
 }
 
-size_t large_purge_excess(void) {
+size_t large_purge_excess(large_store_t *store) {
     if (!options.purge_rate)
         return 0;
-    lower_peak();
-    size_t live_bytes = large_store.stats.live_bytes;
-    size_t wanted_bytes = demand_bytes(&large_store.demand, live_bytes);
+    lower_peak(store);
+    size_t live_bytes = store->stats.live_bytes;
+    size_t wanted_bytes = demand_bytes(&store->demand, live_bytes);
+    store->wanted_bytes = wanted_bytes;
     size_t keep_bytes = larger(KEEP_MIN_BYTES, wanted_bytes);
-    bool is_shrunk = live_bytes < large_store.peak_bytes / SHRUNK_PEAK_SHARE;
+    bool is_shrunk = live_bytes < store->peak_bytes / SHRUNK_PEAK_SHARE;
     size_t top_bytes = larger(keep_bytes, is_shrunk ? live_bytes / LOW_LIVE_SHARE : 2 * live_bytes);
-    size_t purged_bytes = purge_batch(top_bytes, NO_LIMIT);
-    purged_bytes += purge_batch(larger(KEEP_MIN_BYTES, 2 * live_bytes), /* the demand, once */
-                                smaller(BUDGET_TOP_BYTES, wanted_bytes));
+    size_t purged_bytes = purge_batch(store, top_bytes, NO_LIMIT);
+    purged_bytes +=
+        purge_batch(store, larger(KEEP_MIN_BYTES, 2 * live_bytes), /* the demand, once */
+                    smaller(BUDGET_TOP_BYTES, wanted_bytes));
     return purged_bytes +
-           purge_batch(larger(keep_bytes, live_bytes / LOW_LIVE_SHARE), BUDGET_LOW_BYTES);
+           purge_batch(store, larger(keep_bytes, live_bytes / LOW_LIVE_SHARE), BUDGET_LOW_BYTES);
 }
 
-size_t large_purge_growth(void) {
+size_t large_purge_growth(large_store_t *store) {
     if (!options.purge_rate)
         return 0;
-    lower_peak();
-    const large_stats_t *stats = &large_store.stats;
+    lower_peak(store);
+    const large_stats_t *stats = &store->stats;
     size_t slack_bytes = larger(GROWTH_MIN_BYTES, stats->live_bytes / GROWTH_LIVE_SHARE);
-    size_t most_bytes = larger(large_store.peak_bytes, stats->live_bytes + slack_bytes);
+    size_t most_bytes = larger(store->peak_bytes, stats->live_bytes + slack_bytes);
     size_t purged_bytes = 0;
     if (stats->live_bytes + stats->free_dirty_bytes > most_bytes)
-        purged_bytes = purge_down_to(most_bytes - stats->live_bytes, NO_LIMIT);
-    large_store.peak_bytes =
-        larger(large_store.peak_bytes, stats->live_bytes + stats->free_dirty_bytes);
+        purged_bytes = purge_down_to(store, most_bytes - stats->live_bytes, NO_LIMIT);
+    store->peak_bytes = larger(store->peak_bytes, stats->live_bytes + stats->free_dirty_bytes);
     return purged_bytes;
 }
 
-static size_t purge_older_than(uint64_t freed_ms, size_t limit_bytes, uint64_t may_spend) {
+static size_t purge_older_than(large_store_t *store, uint64_t freed_ms, size_t limit_bytes,
+                               uint64_t may_spend) {
     size_t purged_bytes = 0;
-    while (large_store.oldest && large_store.oldest->freed_ms < freed_ms &&
-           large_store.stats.free_dirty_bytes > limit_bytes && has_budget(may_spend)) {
-        size_t part_bytes = purge_oldest(large_store.oldest->bytes);
+    while (store->oldest && store->oldest->freed_ms < freed_ms &&
+           store->stats.free_dirty_bytes > limit_bytes && has_budget(store, may_spend)) {
+        size_t part_bytes = purge_oldest(store, store->oldest->bytes);
         if (!part_bytes)
             break;
-        spend(part_bytes, may_spend);
+        spend(store, part_bytes, may_spend);
         purged_bytes += part_bytes;
     }
     return purged_bytes;
 }
 
-size_t large_purge_aged(void) {
-    if (!large_store.oldest || !options.purge_rate)
+size_t large_purge_aged(large_store_t *store) {
+    if (!store->oldest || !options.purge_rate)
         return 0;
     uint64_t now_ms = coarse_clock_ms();
     if (now_ms < options.decay_ms)
         return 0;
-    return purge_older_than(now_ms - options.decay_ms,
-                            demand_bytes(&large_store.demand, large_store.stats.live_bytes),
+    return purge_older_than(store, now_ms - options.decay_ms,
+                            demand_bytes(&store->demand, store->stats.live_bytes),
                             BUDGET_AGED_BYTES);
 }
 
@@ -302,8 +306,8 @@ static void release_unused(arena_t **list) {
 #define CLOSE_MIN_SHARE 4096u /* of the store: two kernel mappings each, at most 8192 in all */
 
 /* No pages are left there, so it is quick and the lock can be held. */
-static void close_clean(arena_t *arena) {
-    size_t min_bytes = larger(CLOSE_MIN_BYTES, large_store.stats.reserved_bytes / CLOSE_MIN_SHARE);
+static void close_clean(large_store_t *store, arena_t *arena) {
+    size_t min_bytes = larger(CLOSE_MIN_BYTES, store->stats.reserved_bytes / CLOSE_MIN_SHARE);
     for (; arena; arena = arena->next)
         for (extent_t *extent = arena->first; extent; extent = extent->next) {
             if (extent->state != EXTENT_CLEAN || extent->has_no_access || extent->bytes < min_bytes)
@@ -313,14 +317,14 @@ static void close_clean(arena_t *arena) {
         }
 }
 
-size_t large_purge_everything(void) {
-    large_store.no_purge_until_ms = 0;
-    size_t purged_bytes = purge_older_than(UINT64_MAX, 0, NO_LIMIT);
-    large_store.peak_bytes = large_store.stats.live_bytes;
-    demand_forget(&large_store.demand);
-    release_unused(&large_store.cached);
-    release_unused(&large_store.arenas);
-    close_clean(large_store.arenas);
-    close_clean(large_store.spans);
+size_t large_purge_everything(large_store_t *store) {
+    store->no_purge_until_ms = 0;
+    size_t purged_bytes = purge_older_than(store, UINT64_MAX, 0, NO_LIMIT);
+    store->peak_bytes = store->stats.live_bytes;
+    demand_forget(&store->demand);
+    release_unused(&store->cached);
+    release_unused(&store->arenas);
+    close_clean(store, store->arenas);
+    close_clean(store, store->spans);
     return purged_bytes;
 }

@@ -64,7 +64,7 @@ static object_t large_at(const void *pointer) {
 
 object_t object_at(const void *pointer) {
     owner_id_t owner = owner_of(pointer);
-    if (owner == OWNER_LARGE)
+    if (owner_is_large(owner))
         return large_at(pointer);
     if (owner == OWNER_NONE || owner > OWNER_HEAP_MAX) {
         if (glibc_malloc_owns(pointer))
@@ -81,7 +81,7 @@ object_t object_at(const void *pointer) {
 
 /* The object that `pointer` points to or into, live or just freed; NULL if there is none. */
 static const void *object_around(const void *pointer, owner_id_t owner, size_t *bytes) {
-    if (owner == OWNER_LARGE)
+    if (owner_is_large(owner))
         return large_around(pointer, bytes);
     if (owner == OWNER_NONE || owner > OWNER_HEAP_MAX)
         return NULL;
@@ -111,7 +111,7 @@ void misuse(const char *function, const void *pointer, const char *what) {
     line_t line = {.n_bytes = 0};
     line_misuse(&line, function, pointer, what);
     if (start)
-        line_object(&line, pointer, start, bytes, owner == OWNER_LARGE ? 0 : owner);
+        line_object(&line, pointer, start, bytes, owner_is_large(owner) ? 0 : owner);
     line_report(&line);
     if (options.abort)
         fatal_abort();

@@ -29,11 +29,12 @@
 #define N_REGIONS ((size_t)1 << (ADDRESS_BITS - REGION_LOG2_BYTES))
 
 typedef uint16_t owner_id_t;
-#define OWNER_NONE     ((owner_id_t)0)
-#define OWNER_HEAP_MAX ((owner_id_t)0xfdff) /* thread heaps are 1 .. OWNER_HEAP_MAX */
-#define OWNER_SLAB     ((owner_id_t)0xfe00) /* hardened_slab.c, in the hardened library only */
-#define OWNER_LARGE    ((owner_id_t)0xff00) /* large.c */
-#define OWNER_NOT_SELF ((owner_id_t)0xffff) /* equal to no entry: sends every free the slow way */
+#define OWNER_NONE      ((owner_id_t)0)
+#define OWNER_HEAP_MAX  ((owner_id_t)0xfdff) /* thread heaps are 1 .. OWNER_HEAP_MAX */
+#define OWNER_SLAB      ((owner_id_t)0xfe00) /* hardened_slab.c, in the hardened library only */
+#define OWNER_LARGE     ((owner_id_t)0xff00) /* and up to OWNER_LARGE_MAX: large_stores.c */
+#define OWNER_LARGE_MAX ((owner_id_t)0xff0f)
+#define OWNER_NOT_SELF  ((owner_id_t)0xffff) /* equal to no entry: sends every free the slow way */
 
 extern _Atomic owner_id_t region_owner[N_REGIONS]; /* sparse, in .bss */
 
@@ -43,6 +44,10 @@ static inline owner_id_t owner_of(const void *pointer) {
     if (index >= N_REGIONS)
         return OWNER_NONE;
     return atomic_load_explicit(&region_owner[index], memory_order_relaxed);
+}
+
+static inline bool owner_is_large(owner_id_t owner) {
+    return owner >= OWNER_LARGE && owner <= OWNER_LARGE_MAX;
 }
 
 /*

@@ -47,11 +47,20 @@ static inline bool lock_try(lock_t *lock) {
                                        __ATOMIC_RELAXED);
 }
 
-static inline void lock_acquire(lock_t *lock) {
-    if (lock_is_uncontended() && __atomic_load_n(&lock->state, __ATOMIC_RELAXED) == 0)
+/* Whether another thread held it, and this one waited. */
+static inline bool lock_acquire_waits(lock_t *lock) {
+    if (lock_is_uncontended() && __atomic_load_n(&lock->state, __ATOMIC_RELAXED) == 0) {
         __atomic_store_n(&lock->state, 1, __ATOMIC_RELAXED);
-    else if (!lock_try(lock))
-        lock_wait(lock);
+        return false;
+    }
+    if (lock_try(lock))
+        return false;
+    lock_wait(lock);
+    return true;
+}
+
+static inline void lock_acquire(lock_t *lock) {
+    lock_acquire_waits(lock);
 }
 
 static inline void lock_release(lock_t *lock) {

@@ -4,10 +4,22 @@
 #include <atomic>
 #include <cstring>
 
+#include "processor.h"
+
 static std::atomic<uint64_t> clock_ms{1000000};
 
 extern "C" uint64_t coarse_clock_ms(void) {
     return clock_ms.load(std::memory_order_relaxed);
+}
+
+static thread_local unsigned processor;
+
+extern "C" unsigned processor_now(void) {
+    return processor;
+}
+
+void run_on_processor(unsigned number) {
+    processor = number;
 }
 
 void set_clock_ms(uint64_t ms) {
@@ -74,8 +86,12 @@ uint64_t n_calls(vm_call_t call) {
 void LargeTest::SetUp() {
     vm_allow_hook = nullptr;
     set_clock_ms(1000000);
+    run_on_processor(0);
     large_purge(true);
-    large_store.spent_bytes = 0;
+    large_n_stores = 1;
+    store.n_waits = 0;
+    store.n_judged = store.stats.n_allocs + store.stats.n_frees;
+    store.spent_bytes = 0;
     ASSERT_EQ(stats_now().n_objects, 0u);
     ASSERT_EQ(stats_now().reserved_bytes, 0u);
 }
@@ -104,12 +120,12 @@ void LargeTest::free(void *object) {
 }
 
 void LargeTest::keep_what_is_freed() {
-    large_store.spent_bytes = GiB;
-    large_store.demand.greatest_bytes = GiB;
-    large_store.demand.halved_ms = coarse_clock_ms();
-    large_store.peak_bytes = GiB;
-    large_store.peak_ms = coarse_clock_ms();
-    large_store.spent_ms = coarse_clock_ms();
+    store.spent_bytes = GiB;
+    store.demand.greatest_bytes = GiB;
+    store.demand.halved_ms = coarse_clock_ms();
+    store.peak_bytes = GiB;
+    store.peak_ms = coarse_clock_ms();
+    store.spent_ms = coarse_clock_ms();
 }
 
 char *LargeTest::resize(void *object, size_t n_bytes) {

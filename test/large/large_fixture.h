@@ -19,9 +19,15 @@ extern "C" {
 constexpr size_t KiB = 1024, MiB = 1024 * KiB, GiB = 1024 * MiB;
 constexpr size_t kPage = 4096;
 
+// The one in use unless a test, or threads that wait, bring others into use.
+inline large_store_t &store = large_stores[0];
+
 // The store's clock: stands still unless a test moves it on.
 void set_clock_ms(uint64_t ms);
 void advance_clock_ms(uint64_t ms);
+
+// Where the calling thread is said to run.
+void run_on_processor(unsigned number);
 
 // Contents derived from a seed, a word here and there: two objects that overlap spoil each other's.
 void fill(void *object, size_t n_bytes, uint64_t seed);

@@ -96,11 +96,11 @@ TEST_F(LargePurgeTest, ThePeakIsForgottenByHalf) {
     advance_clock_ms(LARGE_PEAK_HALF_MS);
     object = alloc(kPage);
     free(object);
-    EXPECT_GE(large_store.peak_bytes, 14 * MiB);
-    EXPECT_LE(large_store.peak_bytes, 20 * MiB);
+    EXPECT_GE(store.peak_bytes, 14 * MiB);
+    EXPECT_LE(store.peak_bytes, 20 * MiB);
     advance_clock_ms(20 * LARGE_PEAK_HALF_MS);
     free(alloc(kPage));
-    EXPECT_LE(large_store.peak_bytes, 5 * MiB);
+    EXPECT_LE(store.peak_bytes, 5 * MiB);
 }
 
 // No event may follow the last free.
@@ -187,8 +187,8 @@ TEST_F(LargePurgeTest, SteadyChangeIsHardlyPurged) {
 }
 
 TEST_F(LargePurgeTest, DirtyMemoryIsBoundedWithoutBudget) {
-    large_store.spent_bytes = GiB;
-    large_store.spent_ms = coarse_clock_ms();
+    store.spent_bytes = GiB;
+    store.spent_ms = coarse_clock_ms();
     std::vector<char *> objects;
     for (int i = 0; i < 100; i++)
         objects.push_back(alloc(i % 2 ? 5 * MiB : 50 * MiB));
@@ -206,7 +206,7 @@ TEST_F(LargePurgeTest, TheBudgetFillsAgain) {
     use(24, 5 * MiB);
     EXPECT_EQ(dirty_bytes(), 120 * MiB); // no budget, and demand
     advance_clock_ms(options.decay_ms + 1);
-    large_store.demand.greatest_bytes = 0;
+    store.demand.greatest_bytes = 0;
     large_purge(false);
     EXPECT_EQ(dirty_bytes(), 120 * MiB); // no demand
     advance_clock_ms(10 * 60 * 1000);
@@ -264,7 +264,7 @@ TEST_F(LargePurgeTest, AnEmptySpanIsGivenUp) {
     char *wall2 = alloc(kPage);
     for (size_t n_bytes = 4 * MiB; n_bytes <= 512 * MiB; n_bytes *= 2)
         span = resize(span, n_bytes); // leaves a span whose pages were all moved away
-    EXPECT_EQ(large_store.n_spans, 1u);
+    EXPECT_EQ(store.n_spans, 1u);
     for (char *each : {span, wall, wall2})
         free(each);
 }

@@ -11,6 +11,7 @@ struct Parameters {
     uint64_t seed;
     size_t max_bytes;
     unsigned fail_one_in; // system calls; 0: none fails
+    unsigned n_stores = 1;
 };
 
 Random fault_random(0);
@@ -87,6 +88,7 @@ class LargeRandomTest : public LargeTest, public testing::WithParamInterface<Par
     }
 
     void step() {
+        run_on_processor(static_cast<unsigned>(random_.below(GetParam().n_stores)));
         size_t choice = random_.below(10);
         if (model_.empty() || (choice < 4 && model_.size() < 40))
             alloc_one();
@@ -104,6 +106,7 @@ class LargeRandomTest : public LargeTest, public testing::WithParamInterface<Par
 };
 
 TEST_P(LargeRandomTest, AgreesWithTheModel) {
+    large_n_stores = GetParam().n_stores;
     fault_one_in = GetParam().fail_one_in;
     if (fault_one_in)
         vm_allow_hook = fail_some;
@@ -123,6 +126,7 @@ TEST_P(LargeRandomTest, AgreesWithTheModel) {
 INSTANTIATE_TEST_SUITE_P(Seeds, LargeRandomTest,
                          testing::Values(Parameters{1, 2 * MiB, 0}, Parameters{2, 16 * MiB, 0},
                                          Parameters{3, 100 * MiB, 0}, Parameters{4, 4 * MiB, 2},
-                                         Parameters{5, 16 * MiB, 5}, Parameters{6, 100 * MiB, 10}));
+                                         Parameters{5, 16 * MiB, 5}, Parameters{6, 100 * MiB, 10},
+                                         Parameters{7, MiB, 0, 4}, Parameters{8, 4 * MiB, 3, 8}));
 
 } // namespace

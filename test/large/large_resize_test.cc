@@ -134,7 +134,7 @@ TEST_F(LargeTest, ManyGrowingObjectsKeepTheirContents) { // more than may have a
             fill(objects[i], 700 * KiB, i);
         }
     EXPECT_STREQ(large_validate(), nullptr);
-    EXPECT_LE(large_store.n_spans, LARGE_GROW_MAX_SPANS);
+    EXPECT_LE(store.n_spans, LARGE_GROW_MAX_SPANS);
     for (size_t i = 0; i < objects.size(); i++) {
         EXPECT_TRUE(is_filled(objects[i], 700 * KiB, i));
         free(objects[i]);
@@ -150,7 +150,7 @@ class LargePiecesTest : public LargeTest {
         vm_allow_hook = [](vm_call_t call) { return call != VM_CALL_RESERVE; };
     }
 
-    unsigned n_pieces(char *object) { return large_table_find(object)->pieces.n; }
+    unsigned n_pieces(char *object) { return large_table_find(&store, object)->pieces.n; }
 };
 
 TEST_F(LargePiecesTest, ManyMovesKeepContentsAndBoundPieces) {
@@ -167,7 +167,7 @@ TEST_F(LargePiecesTest, ManyMovesKeepContentsAndBoundPieces) {
     EXPECT_EQ(max_pieces, EXTENT_MAX_PIECES); // so both ways of moving were taken
     for (char *object : objects)
         free(object);
-    EXPECT_EQ(large_store.n_pieces, 0u);
+    EXPECT_EQ(store.n_pieces, 0u);
 }
 
 TEST_F(LargePiecesTest, ShrinkingCutsPieces) {
@@ -193,7 +193,7 @@ TEST_F(LargePiecesTest, ShrinkingCutsPieces) {
 }
 
 TEST_F(LargePiecesTest, FreeMemoryIsOneKernelMappingAgain) {
-    arena_t *arena = large_store.arenas;
+    arena_t *arena = store.arenas;
     std::vector<char *> objects;
     for (size_t i = 0; i < 40; i++) {
         objects.push_back(alloc(600 * KiB));

@@ -235,7 +235,7 @@ TEST_F(LargeTest, InteriorPointersAreSeen) {
 TEST_F(LargeTest, OtherPointersAreSeen) {
     char *object = alloc(MiB);
     int on_stack;
-    char *beyond = large_store.arenas->memory + large_store.arenas->bytes - kPage;
+    char *beyond = store.arenas->memory + store.arenas->bytes - kPage;
     for (void *pointer : {static_cast<void *>(&on_stack), static_cast<void *>(beyond),
                           reinterpret_cast<void *>(16), reinterpret_cast<void *>(~uintptr_t{0})}) {
         EXPECT_FALSE(large_free(pointer, &what_));

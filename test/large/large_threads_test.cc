@@ -13,8 +13,14 @@ namespace {
 
 constexpr int kThreads = 4;
 
-class LargeThreadsTest : public LargeTest {
+// The parameter: how many stores there are from the beginning.
+class LargeThreadsTest : public LargeTest, public testing::WithParamInterface<unsigned> {
   protected:
+    void SetUp() override {
+        LargeTest::SetUp();
+        large_n_stores = GetParam();
+    }
+
     struct Object {
         char *memory;
         size_t n_bytes;
@@ -42,6 +48,7 @@ class LargeThreadsTest : public LargeTest {
     }
 
     void work(int thread, int n_steps) {
+        run_on_processor(static_cast<unsigned>(thread));
         Random random(thread + 1);
         const char *what;
         for (int i = 0; i < n_steps; i++) {
@@ -92,7 +99,7 @@ class LargeThreadsTest : public LargeTest {
     std::vector<Object> shared_;
 };
 
-TEST_F(LargeThreadsTest, AllOperationsAtOnce) {
+TEST_P(LargeThreadsTest, AllOperationsAtOnce) {
     run(150, [] {
         EXPECT_STREQ(large_validate(), nullptr);
         size_t n = 0;
@@ -103,14 +110,14 @@ TEST_F(LargeThreadsTest, AllOperationsAtOnce) {
     });
 }
 
-TEST_F(LargeThreadsTest, PurgeAllMeanwhile) {
+TEST_P(LargeThreadsTest, PurgeAllMeanwhile) {
     run(100, [] {
         large_purge(true);
         EXPECT_STREQ(large_validate(), nullptr);
     });
 }
 
-TEST_F(LargeThreadsTest, ForkMeanwhile) {
+TEST_P(LargeThreadsTest, ForkMeanwhile) {
     run(60, [] {
         large_fork_prepare();
         pid_t child = fork();
@@ -135,7 +142,7 @@ TEST_F(LargeThreadsTest, ForkMeanwhile) {
 }
 
 // An address range on its way back to the kernel: the child could not tell whose it is.
-TEST_F(LargeThreadsTest, ForkWaitsForWhatLeaves) {
+TEST_P(LargeThreadsTest, ForkWaitsForWhatLeaves) {
     static std::atomic<bool> is_leaving, is_forking, has_left;
     is_leaving = is_forking = has_left = false;
     char *object = alloc(64 * MiB);
@@ -159,14 +166,14 @@ TEST_F(LargeThreadsTest, ForkWaitsForWhatLeaves) {
     is_forking = true;
     large_fork_prepare();
     EXPECT_TRUE(has_left);
-    EXPECT_EQ(large_store.leaving, nullptr);
+    EXPECT_EQ(store.leaving, nullptr);
     large_fork_parent();
     thread.join();
     vm_allow_hook = nullptr;
 }
 
 // A signal handler that forks while its thread is inside learns that it is, and takes no lock.
-TEST_F(LargeThreadsTest, ForkFromInsideIsKnown) {
+TEST_P(LargeThreadsTest, ForkFromInsideIsKnown) {
     static pid_t child;
     child = 0;
     char *object = alloc(MiB);
@@ -187,5 +194,7 @@ TEST_F(LargeThreadsTest, ForkFromInsideIsKnown) {
     EXPECT_EQ(status, 0);
     free(object); // the lock still works
 }
+
+INSTANTIATE_TEST_SUITE_P(Stores, LargeThreadsTest, testing::Values(1u, 4u));
 
 } // namespace

@@ -154,6 +154,7 @@ static bool ignores_failure(const volatile void *address) {
     FETCH(bits, add, +)                                                                            \
     FETCH(bits, sub, -)                                                                            \
     FETCH(bits, or, |) /* clang's way to add nothing */                                            \
+    FETCH(bits, and, &)                                                                            \
     uint##bits##_t __tsan_atomic##bits##_compare_exchange_val(                                     \
         volatile uint##bits##_t *p, uint##bits##_t expected, uint##bits##_t v, int order,          \
         int order_if_not) {                                                                        \

@@ -43,7 +43,7 @@ UNSEEN bool world_is_shared(const volatile void *address) {
         return false;
     if (is_inside(address, heaps, sizeof heaps) || address == (void *)&n_heaps)
         return model_stops_at(MODEL_TABLE);
-    if (address == (void *)&table_lock || address == (void *)&large_store.lock)
+    if (address == (void *)&table_lock || address == (void *)&large_stores[0].lock)
         return true;
     thread_heap_t *heap;
     for (uint32_t id = 1; (heap = heap_at(id)); id++)
@@ -62,7 +62,7 @@ UNSEEN const void *world_alive_of_self(void) {
 void world_clean_up(void) {
     uint32_t n = 0; /* a heap may be in the table and not be counted yet */
     lock_reset(&table_lock);
-    lock_reset(&large_store.lock);
+    lock_reset(&large_stores[0].lock);
     for (; heap_at(n + 1); n++)
         lock_reset(&heap_at(n + 1)->lock);
     atomic_store_explicit(&n_heaps, n, memory_order_relaxed);
