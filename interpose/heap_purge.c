@@ -66,19 +66,29 @@ static size_t purge_run(thread_heap_t *heap, void *start, size_t max_bytes, bool
     return (size_t)__builtin_popcount(gone) * RUN_PAGE_BYTES;
 }
 
-/* Free pages of the region's runs. */
-static size_t purge_region(thread_heap_t *heap, region_t *region, size_t max_bytes) {
-    uint8_t *got_blocks = region->got_blocks, *end = got_blocks + N_REGION_TILES;
+/* The tiles of eight bytes of got_blocks, which are searched as a word. */
+#define N_TILES_AT_ONCE 8u
+
+static uint64_t eight_tiles(const uint8_t *got_blocks) {
+    uint64_t word;
+    memcpy(&word, got_blocks, sizeof word);
+    return word;
+}
+
+/* Free pages of the runs of some tiles, from `first` on. */
+static size_t purge_tiles(thread_heap_t *heap, region_t *region, unsigned first, size_t max_bytes) {
+    uint8_t *got_blocks = &region->got_blocks[first];
     size_t bytes = 0;
     bool is_done = true;
-    for (uint8_t *got = memchr(got_blocks, 1, N_REGION_TILES);
-         got && is_done && max_bytes - bytes >= RUN_PAGE_BYTES;
-         got = memchr(got, 1, (size_t)(end - got))) {
-        unsigned tile = (unsigned)(got - got_blocks);
-        if (region->tile_class[tile] != TILE_ELEMENTS)
-            bytes += purge_run(heap, region_tile_start(region, tile), max_bytes - bytes, &is_done);
-        if (is_done)
-            *got = 0;
+    for (uint64_t got = eight_tiles(got_blocks); got && max_bytes - bytes >= RUN_PAGE_BYTES;
+         got &= got - 1) {
+        unsigned i = (unsigned)__builtin_ctzll(got) / 8;
+        if (region->tile_class[first + i] != TILE_ELEMENTS)
+            bytes +=
+                purge_run(heap, region_tile_start(region, first + i), max_bytes - bytes, &is_done);
+        if (!is_done)
+            break;
+        got_blocks[i] = 0;
     }
     return bytes;
 }
@@ -87,7 +97,8 @@ static size_t purge_region(thread_heap_t *heap, region_t *region, size_t max_byt
 static size_t purge_runs(thread_heap_t *heap, size_t max_bytes) {
     size_t bytes = 0;
     for (uint32_t i = 0; i < heap->n_mheaps; i++) {
-        bytes += purge_region(heap, heap->mheaps[i].region, max_bytes - bytes);
+        for (unsigned tile = 0; tile < N_REGION_TILES; tile += N_TILES_AT_ONCE)
+            bytes += purge_tiles(heap, heap->mheaps[i].region, tile, max_bytes - bytes);
         heap_note_resident(&heap->mheaps[i]);
     }
     return bytes;

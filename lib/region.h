@@ -42,10 +42,10 @@
 
 typedef struct region {
     uint8_t tile_class[N_REGION_TILES];
-    uint32_t heap_index;                /* of this region's entry in the thread heap's mheaps[] */
-    uint64_t clean_run_bytes;           /* of its runs' clean pages */
-    uint8_t got_blocks[N_REGION_TILES]; /* by tile: 1 if its run was not searched for free pages
-                                           since blocks came home to it */
+    uint32_t heap_index;      /* of this region's entry in the thread heap's mheaps[] */
+    uint64_t clean_run_bytes; /* of its runs' clean pages */
+    _Alignas(8) uint8_t got_blocks[N_REGION_TILES]; /* by tile: 1 if its run was not searched for
+                                           free pages since blocks came home to it */
     uint64_t header_pages[REGION_HEADER_PAGES / 64 + 1]; /* bit per page: used, so resident */
     uint32_t n_header_pages;                             /* bits set */
     _Alignas(64) run_t runs[N_REGION_TILES];
