@@ -44,23 +44,22 @@ static unsigned fault_in(const thread_heap_t *heap, const run_t *run, uint32_t a
 
 /*
  * All blocks of a page that is opened get their marks.  In a program that grows the next ones to be
- * opened are those below, or the next run's last, if they are resident: their blocks are fetched
- * meanwhile.  Of small ones, which share lines, the processor does so by itself.
+ * opened are those below, or the next run's last: where this one's are resident so are those,
+ * mostly, and their lines are fetched meanwhile.
  */
-#define FETCH_MIN_BYTES 128u
+#define LINE_BYTES 64u
 
 static void fetch_next_pages(const run_t *run, const char *start, unsigned n_pages) {
-    size_t bytes = size_class_bytes(run->size_class);
-    if (bytes < FETCH_MIN_BYTES)
-        return;
     uint32_t pages = run->clean_pages ? run->clean_pages : RUN_ALL_PAGES;
     if (!run->clean_pages)
         start += TILE_BYTES;
     unsigned end = 32u - (unsigned)__builtin_clz(pages), first = end > n_pages ? end - n_pages : 0;
     const char *from = start + first * RUN_PAGE_BYTES, *to = start + end * RUN_PAGE_BYTES;
+    size_t bytes = size_class_bytes(run->size_class);
+    size_t step = bytes < LINE_BYTES ? LINE_BYTES : bytes;
     from = start + run_index(from, run_reciprocal[run->size_class]) * bytes;
-    for (const char *block = from; block < to; block += bytes)
-        __builtin_prefetch(block, 1);
+    for (const char *at = from; at < to; at += step)
+        __builtin_prefetch(at, 1);
 }
 
 /* Make some blocks ready that lie on clean pages; there may be none if a program has written to
@@ -74,11 +73,13 @@ static bool open_pages(thread_heap_t *heap, unsigned size_class, unsigned n_page
     uint32_t tile_number = heap->clean_runs[size_class];
     run_t *run = run_of_tile(tile_number);
     region_t *region = region_of(run);
-    n_pages = fault_in(heap, run, absent_pages | run->zero_pages, run_at(tile_number), n_pages);
+    absent_pages |= run->zero_pages;
+    n_pages = fault_in(heap, run, absent_pages, run_at(tile_number), n_pages);
     run_uncount(heap, run);
     const block_t *written =
         run_open_pages(run, run_bits(run), run_at(tile_number), n_pages, heap->key);
-    fetch_next_pages(run, run_at(tile_number), n_pages);
+    if (!absent_pages)
+        fetch_next_pages(run, run_at(tile_number), n_pages);
     run_count(heap, run);
     heap_note_resident(&heap->mheaps[region->heap_index]);
     run_relist(heap, run, tile_number);
