@@ -65,6 +65,7 @@ static void *get_from_end(thread_heap_t *heap, heap_mheap_t *entry, size_t bytes
     uint64_t accessible_before = h->accessible_len;
     mheap_uoffset_t uoffset = mheap_get_extend(h, bytes, align, 0, is_zero);
     uint64_t grown = h->accessible_len - accessible_before;
+    heap->fresh_bytes += grown;
     purge_budget_earn(grown + grown / 4); /* tags written when runs are cut out go back again */
     if (uoffset == MHEAP_GROUNDED)
         return NULL;

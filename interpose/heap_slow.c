@@ -111,7 +111,11 @@ void *heap_refill(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
     heaps_decay_if_due();
     heap_lock(heap);
     block = refill_locked(heap, size_class, is_zero);
+    uint64_t fresh_bytes = heap->fresh_bytes;
+    heap->fresh_bytes = 0;
     heap_unlock(heap);
+    if (fresh_bytes && large_has_dirty())
+        large_exchange(fresh_bytes);
     if (heap->fast_id != heap->id)
         heap_flush_all(heap); /* whatever came with it must not be found by the fast path */
     return block;

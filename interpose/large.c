@@ -2,6 +2,7 @@
 /* large.c - large objects: the operations of large.h. */
 #include "large_internal.h"
 
+#include "larger.h"
 #include "limits.h"
 #include "owner.h"
 #include "sparse.h"
@@ -81,6 +82,7 @@ static void note_taken(large_store_t *store, size_t bytes, size_t dirty_before) 
     size_t dirty_bytes = dirty_before > dirty_now ? dirty_before - dirty_now : 0;
     if (dirty_bytes > bytes)
         dirty_bytes = bytes;
+    store->unused_bytes = smaller(store->unused_bytes, dirty_now);
     demand_taken(&store->demand, dirty_bytes, bytes - dirty_bytes);
     if (dirty_bytes < bytes)
         large_purge_growth(store);
@@ -294,6 +296,14 @@ size_t large_purge(bool all) {
         if (all || large_store_has_dirty(store))
             bytes += purge(store, all);
     return bytes;
+}
+
+void large_exchange(size_t fresh_bytes) {
+    if (large_are_spread()) /* many threads, and many at it: fresh memory here, free memory there */
+        return;
+    large_enter(large_stores);
+    large_purge_exchange(large_stores, fresh_bytes);
+    large_leave(large_stores);
 }
 
 void large_account(void) {

@@ -42,6 +42,10 @@ void *large_resize(void *pointer, size_t bytes, const char **what);
  * the bytes given back. */
 size_t large_purge(bool all);
 
+/* A thread heap took so much fresh memory.  What was free all the time while they took half as much
+ * is given back, as long as there is one store. */
+void large_exchange(size_t fresh_bytes);
+
 /* Is there free memory kept that may be resident?  A bit for each store, written under its lock,
  * read without.  Inline: a process without large objects has no page of large.c (layout.ld). */
 extern uint32_t large_dirty_flags;

@@ -162,6 +162,8 @@ struct large_store {
     uint64_t accounted_bytes;       /* live and dirty, as published (limits.h) */
     size_t peak_bytes;              /* the most that was live and dirty together; falls with time */
     uint64_t peak_ms;               /* as of when */
+    size_t fresh_bytes;  /* that thread heaps took since large_purge_exchange gave back for it */
+    size_t unused_bytes; /* the least that was dirty since then */
     demand_t demand;
     large_stats_t stats;
     large_bins_t bins[LARGE_N_BIN_KINDS];
@@ -323,8 +325,10 @@ void large_release(extent_t *extent, bool is_zero);
 /* With the lock held; these let go of it while they wait for the system.  They return the bytes
  * that went. */
 size_t large_purge_excess(large_store_t *store); /* what is more than should stay for reuse */
-size_t
-large_purge_growth(large_store_t *store);      /* instead of growing: fresh memory was just taken */
+/* Instead of growing: fresh memory was just taken. */
+size_t large_purge_growth(large_store_t *store);
+/* So much fresh memory was, by a thread heap. */
+size_t large_purge_exchange(large_store_t *store, size_t fresh_bytes);
 size_t large_purge_aged(large_store_t *store); /* what has been free for long */
 size_t large_purge_everything(large_store_t *store);
 

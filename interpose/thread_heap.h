@@ -135,6 +135,7 @@ typedef struct thread_heap {
     uint8_t n_flushes[N_CLASSES];       /* since the list was last refilled */
     heap_slots_t slots;                 /* heap_slots.h; the owner's only */
     uint64_t grown_bytes;               /* by which the mheaps grew since the last sweep */
+    uint64_t fresh_bytes;               /* that became accessible; the next refill sees to it */
     heap_counts_t counts;
     struct {
         uint64_t activity, dirty_bytes; /* at the last look */

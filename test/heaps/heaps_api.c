@@ -5,6 +5,7 @@
 #include "decay.h"
 #include "heap_elements.h"
 #include "heaps.h"
+#include "large_internal.h"
 #include "limits.h"
 #include "purge_budget.h"
 #include "stats.h"
@@ -115,6 +116,16 @@ void api_damage(damage_t damage, void *run_block) {
         region->tile_class[region_tile(run_block)] ^= 1;
         break;
     }
+}
+
+uint64_t api_large_dirty_bytes(void) {
+    large_stats_t stats;
+    large_stats(&stats);
+    return stats.free_dirty_bytes;
+}
+
+void api_use_one_large_store(void) {
+    large_n_stores = 1;
 }
 
 uint64_t api_inbox_bytes(void *pointer_in_heap) {

@@ -43,6 +43,12 @@ size_t api_header_bytes(void *pointer_in_heap);
 uint64_t api_overhead_bytes(void *pointer_in_heap);
 uint64_t api_counted_bytes(void *pointer_in_heap);
 
+/* large.h: free large memory that is resident. */
+uint64_t api_large_dirty_bytes(void);
+
+/* As if no threads had waited for large objects yet. */
+void api_use_one_large_store(void);
+
 /* What other threads freed and the owner of the pointer's heap has not taken in. */
 uint64_t api_inbox_bytes(void *pointer_in_heap);
 
