@@ -58,7 +58,7 @@ static inline bool limits_are_tight(void) {
 }
 
 /* The same, and all heaps have not been trimmed for a while: the caller is to do that now. */
-bool limits_relief_is_due_slow(void);
+__attribute__((cold)) bool limits_relief_is_due_slow(void);
 
 static inline bool limits_relief_is_due(void) {
     return limits_is_set(&limits_are_on) && limits_relief_is_due_slow();

@@ -91,11 +91,12 @@ EXPORT int posix_memalign(void **result, size_t align, size_t bytes) {
     return 0;
 }
 
-EXPORT void *valloc(size_t bytes) {
+/* Rare: on no page of what every process runs (layout.ld). */
+__attribute__((cold)) EXPORT void *valloc(size_t bytes) {
     return front_memalign(vm_page_bytes(), bytes);
 }
 
-EXPORT void *pvalloc(size_t bytes) {
+__attribute__((cold)) EXPORT void *pvalloc(size_t bytes) {
     if (bytes > PTRDIFF_MAX) {
         errno = ENOMEM;
         return NULL;

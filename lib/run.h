@@ -157,7 +157,7 @@ void run_set_clean(run_t *run, uint32_t pages);
 __attribute__((cold)) bool run_is_sound(const run_t *run, const uint64_t *bits);
 
 /* A ready block of the run without its mark; NULL if there is none. */
-const block_t *run_damaged_block(const run_t *run, const uint64_t *bits, const void *start,
-                                 uintptr_t key);
+__attribute__((cold)) const block_t *run_damaged_block(const run_t *run, const uint64_t *bits,
+                                                       const void *start, uintptr_t key);
 
 #endif /* MHEAP_RUN_H */
