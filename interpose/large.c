@@ -137,7 +137,7 @@ void *large_alloc(size_t bytes, size_t align, bool *is_zero) {
         align = vm_page_bytes();
     large_store_t *store = large_store_for(bytes);
     void *object = NULL;
-    if (large_are_spread() && bytes <= LARGE_SPREAD_MAX_BYTES)
+    if (large_is_spread(bytes))
         object = alloc_dirty(store, bytes, align, is_zero);
     if (!object)
         object = alloc_from(store, bytes, align, LARGE_DIRTY_FIRST, is_zero);

@@ -186,6 +186,11 @@ static inline bool large_are_spread(void) {
     return __atomic_load_n(&large_n_stores, __ATOMIC_RELAXED) > 1;
 }
 
+/* Do objects of that size come from several stores? */
+static inline bool large_is_spread(size_t bytes) {
+    return large_are_spread() && bytes <= LARGE_SPREAD_MAX_BYTES;
+}
+
 /* Where the calling thread's new objects of that size come from. */
 large_store_t *large_store_for(size_t bytes);
 

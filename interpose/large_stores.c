@@ -27,10 +27,8 @@ static __thread bool fork_took_locks;
 
 /* ---- Which store ---- */
 
-#define SPREAD_WAITS 16u /* so many waits are judged together: */
-#define SPREAD_MIN_PER_WAIT                                                                        \
-    64u /* operations between them, on average, below which they are many                          \
-         */
+#define SPREAD_WAITS        16u /* so many waits are judged together: */
+#define SPREAD_MIN_PER_WAIT 64u /* fewer operations between them, on average: they are many */
 
 static void note_wait(large_store_t *store) {
     if (++store->n_waits < SPREAD_WAITS)
@@ -38,16 +36,17 @@ static void note_wait(large_store_t *store) {
     uint64_t n_operations = store->stats.n_allocs + store->stats.n_frees;
     uint32_t n_stores = __atomic_load_n(&large_n_stores, __ATOMIC_RELAXED);
     if (n_operations - store->n_judged < SPREAD_WAITS * SPREAD_MIN_PER_WAIT &&
-        n_stores < LARGE_N_STORES) /* two at once: the same number, written twice */
-        __atomic_store_n(&large_n_stores, 2 * n_stores, __ATOMIC_RELAXED);
+        n_stores < LARGE_N_STORES) /* fails if another thread did it: never lowered */
+        __atomic_compare_exchange_n(&large_n_stores, &n_stores, 2 * n_stores, false,
+                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     store->n_waits = 0;
     store->n_judged = n_operations;
 }
 
 large_store_t *large_store_for(size_t bytes) {
-    uint32_t n_stores = __atomic_load_n(&large_n_stores, __ATOMIC_RELAXED);
-    if (n_stores == 1 || bytes > LARGE_SPREAD_MAX_BYTES)
+    if (!large_is_spread(bytes))
         return large_stores;
+    uint32_t n_stores = __atomic_load_n(&large_n_stores, __ATOMIC_RELAXED);
     return &large_stores[processor_now() & (n_stores - 1)];
 }
 

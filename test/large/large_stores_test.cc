@@ -2,14 +2,12 @@
 // Several stores: which one an object comes from, and when there is more than one.
 #include "large_fixture.h"
 
-#include <atomic>
 #include <thread>
 
 namespace {
 
 constexpr size_t kSpread = 64 * KiB; // a size that comes from the processor's store
-constexpr size_t kNear = 200;        // operations between waits that make another store necessary
-constexpr size_t kFar = 20 * kNear;
+constexpr size_t kFar = 4000;        // operations between waits that are few
 
 class LargeStoresTest : public LargeTest {
   protected:
