@@ -20,16 +20,23 @@ namespace {
 
 // What one step does; each kind of load keeps a constant number of objects.
 struct Shared {
-    Slots small{30000}, medium{2000}, large{12};
+    Slots small{30000}, medium{2000}, between{48}, large{12};
     std::atomic<size_t> n_steps{0};
     std::atomic<bool> stop{false};
 };
+
+// Large objects of which a process may have several stores, once threads wait for one.
+size_t buffer_size(Xorshift &random) {
+    return 37 * KiB + random.size_up_to(475 * KiB);
+}
 
 void step(Shared &shared, Xorshift &random) {
     for (int i = 0; i < 400; i++)
         shared.small.replace(random, make_any_way(random, random.size_up_to(1 * KiB)));
     for (int i = 0; i < 20; i++)
         shared.medium.replace(random, make_any_way(random, 1 * KiB + random.below(31 * KiB)));
+    for (int i = 0; i < 4; i++)
+        shared.between.replace(random, make_any_way(random, buffer_size(random)));
     if (random.below(20) == 0)
         shared.large.replace(random, make_any_way(random, 256 * KiB + random.below(2 * MiB)));
 }
@@ -47,6 +54,21 @@ void grow_buffer(Xorshift &random) {
     for (size_t size = 16, limit = random.size_up_to(8 * MiB); size < limit; size += size / 2)
         buffer = resize(buffer, size);
     check_and_free(buffer);
+}
+
+// A server's buffers, taken and given back without a pause between.
+void use_buffers(Xorshift random) {
+    char *buffers[8] = {};
+    for (int i = 0; i < 3000; i++) {
+        char *&buffer = buffers[random.below(8)];
+        free(buffer);
+        size_t size = buffer_size(random);
+        buffer = static_cast<char *>(malloc(size));
+        require(buffer != nullptr, "there is memory for a buffer");
+        buffer[0] = buffer[size - 1] = 1;
+    }
+    for (char *buffer : buffers)
+        free(buffer);
 }
 
 void fork_once(Shared &shared, Xorshift &random) {
@@ -81,6 +103,8 @@ void work(Shared &shared, size_t number) {
             build_tree(random);
         if (i % 16 == 3)
             grow_buffer(random);
+        if (i % 64 == 4) // several at once, so that they wait for each other
+            Threads crew(4, [i](size_t t) { use_buffers(Xorshift(i + t)); });
         if (i % 2048 == 4)
             fork_once(shared, random);
         if (i % 2048 == 5)
@@ -126,8 +150,9 @@ void torture_run(Arguments &arguments) {
     }
     shared->small.check_all();
     shared->medium.check_all();
+    shared->between.check_all();
     shared->large.check_all();
     printf("soak: %zu threads, %zu steps, %.1f million objects; peak %zu kB, resident %zu kB\n",
-           n_threads, shared->n_steps.load(), shared->n_steps * 420 / 1e6,
+           n_threads, shared->n_steps.load(), shared->n_steps * 424 / 1e6,
            status_kilobytes("VmHWM"), resident_bytes() / KiB);
 }
