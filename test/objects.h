@@ -76,6 +76,12 @@ class Objects {
         });
     }
 
+    // What `check` looks for.
+    static void write(char *address, const Object &object, size_t n_bytes) {
+        for_each_place(n_bytes,
+                       [&](size_t i) { address[i] = static_cast<char>(expected(object.tag, i)); });
+    }
+
     static void check_zero(const char *address, size_t n_bytes) {
         for_each_place(n_bytes, [&](size_t i) { CHECK(address[i] == 0, "not zero"); });
     }
@@ -101,11 +107,6 @@ class Objects {
             visit(i);
         for (i = n_bytes > i + 72 ? n_bytes - 72 : i; i < n_bytes; i++)
             visit(i);
-    }
-
-    static void write(char *address, const Object &object, size_t n_bytes) {
-        for_each_place(n_bytes,
-                       [&](size_t i) { address[i] = static_cast<char>(expected(object.tag, i)); });
     }
 
     Map live_;

@@ -128,6 +128,11 @@ void api_use_one_large_store(void) {
     large_n_stores = 1;
 }
 
+void api_use_large_stores(unsigned n_stores) {
+    if (large_n_stores < n_stores)
+        large_n_stores = n_stores;
+}
+
 uint64_t api_inbox_bytes(void *pointer_in_heap) {
     thread_heap_t *heap = heap_by_id(owner_of(pointer_in_heap));
     return atomic_load_explicit(&heap->inbox_bytes, memory_order_relaxed);

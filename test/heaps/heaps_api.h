@@ -49,6 +49,9 @@ uint64_t api_large_dirty_bytes(void);
 /* As if no threads had waited for large objects yet. */
 void api_use_one_large_store(void);
 
+/* As if they had waited so often that there are at least so many stores, a power of two. */
+void api_use_large_stores(unsigned n_stores);
+
 /* What other threads freed and the owner of the pointer's heap has not taken in. */
 uint64_t api_inbox_bytes(void *pointer_in_heap);
 
