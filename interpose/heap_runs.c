@@ -121,29 +121,48 @@ static __attribute__((noinline)) void note_put(thread_heap_t *heap, block_t *blo
         heap_run_release(heap, run_start(block));
 }
 
-/* What blocks of a small class need on their way home: looked up once for a whole list. */
+/* What blocks of a small class need on their way home: looked up once for a whole list, and anew
+ * for each run, of which there often are several blocks in a row. */
 typedef struct {
     uint64_t reciprocal;
     uint32_t capacity;
-    run_bits_place_t bits;
+    run_bits_place_t bits_place;
+    void *start; /* of the run; NULL before the first */
+    run_t *run;
+    uint64_t *bits;
 } way_home_t;
 
 static inline way_home_t way_home(unsigned size_class) {
-    return (way_home_t){run_reciprocal[size_class], run_capacity[size_class],
-                        run_bits_place(size_class)};
+    return (way_home_t){.reciprocal = run_reciprocal[size_class],
+                        .capacity = run_capacity[size_class],
+                        .bits_place = run_bits_place(size_class)};
+}
+
+/* False: the block is in no run of the class. */
+static inline bool find_run(way_home_t *way, unsigned size_class, block_t *block) {
+    if (run_start(block) == way->start)
+        return true;
+    region_t *region = region_of(block);
+    unsigned tile = region_tile(block);
+    if (__builtin_expect(region->tile_class[tile] != size_class, 0))
+        return false;
+    way->start = run_start(block);
+    way->run = &region->runs[tile];
+    way->bits = run_bits_at(region, tile, way->bits_place);
+    region->got_blocks[tile] = 1;
+    return true;
 }
 
 /* Inline, since whole lists go through it.  False: not taken, and reported.  What the heap counts
  * is left to the caller. */
-static inline bool put_block(thread_heap_t *heap, region_t *region, unsigned tile, way_home_t way,
-                             block_t *block) {
-    run_t *run = &region->runs[tile];
-    uint64_t *bits = run_bits_at(region, tile, way.bits);
-    if (__builtin_expect(!run_put(run, bits, run_index(block, way.reciprocal)), 0))
+static inline bool put_block(thread_heap_t *heap, way_home_t *way, block_t *block) {
+    run_t *run = way->run;
+    if (__builtin_expect(!run_put(run, way->bits, run_index(block, way->reciprocal)), 0))
         return refuse_block(block), false;
-    region->got_blocks[tile] = 1;
-    if (run->state != RUN_READY || run->n_free == way.capacity)
+    if (run->state != RUN_READY || run->n_free == way->capacity) {
         note_put(heap, block);
+        way->start = NULL; /* it may have been released */
+    }
     return true;
 }
 
@@ -153,11 +172,13 @@ static inline void count_puts(thread_heap_t *heap, unsigned size_class, uint32_t
 }
 
 void heap_put(thread_heap_t *heap, void *pointer) {
-    region_t *region = region_of(pointer);
-    unsigned tile = region_tile(pointer), tile_class = region->tile_class[tile];
-    if (tile_class == TILE_ELEMENTS)
+    unsigned tile_class = region_tile_class(region_of(pointer), pointer);
+    if (tile_class == TILE_ELEMENTS) {
         heap_put_element(heap, pointer);
-    else if (put_block(heap, region, tile, way_home(tile_class), pointer))
+        return;
+    }
+    way_home_t way = way_home(tile_class);
+    if (find_run(&way, tile_class, pointer) && put_block(heap, &way, pointer))
         count_puts(heap, tile_class, 1);
 }
 
@@ -177,12 +198,10 @@ void heap_put_blocks(thread_heap_t *heap, unsigned size_class, block_t *const *b
     uint32_t n_put = n_blocks;
     while (n_blocks-- > 0) { /* as put_elements: there may be some */
         block_t *block = blocks[n_blocks];
-        region_t *region = region_of(block);
-        unsigned tile = region_tile(block);
-        if (__builtin_expect(region->tile_class[tile] != size_class, 0)) {
+        if (__builtin_expect(!find_run(&way, size_class, block), 0)) {
             heap_put_element(heap, block);
             n_put--;
-        } else if (__builtin_expect(!put_block(heap, region, tile, way, block), 0)) {
+        } else if (__builtin_expect(!put_block(heap, &way, block), 0)) {
             n_put--;
         }
     }
