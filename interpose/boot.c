@@ -15,7 +15,7 @@
 /* The mistake may have been found in the middle of a change to the thread's heap.  What its handler
  * of SIGABRT allocates comes from another one, a new one mostly. */
 static void leave_heap(void) {
-    self_heap = (thread_heap_t *)&no_heap;
+    self_heap = NO_HEAP;
 }
 
 /* Our handlers are registered before anybody's who has allocated first, so that theirs run outside

@@ -128,13 +128,13 @@ static bool is_listed_block(const thread_heap_t *heap, unsigned size_class, cons
 static bool check_own_lists(const thread_heap_t *heap, violation_t *violation) {
     for (unsigned c = 0; c < N_CLASSES; c++) {
         uint32_t n_blocks = 0;
-        for (int64_t slot = heap->list_top[c]; *heap_slot(heap, slot);
+        for (int64_t slot = heap->list_top[c]; *heap_slot(heap, slot) != NO_BLOCK;
              slot -= (int64_t)sizeof(block_t *))
             if (n_blocks++ == LIST_MAX_BLOCKS || !is_listed_block(heap, c, *heap_slot(heap, slot)))
                 return violated(violation, "H7: a list holds what is no free block of its class",
                                 *heap_slot(heap, slot));
         if (n_blocks != list_n_blocks(heap, c))
-            return violated(violation, "H7: a list's array does not begin with NULL",
+            return violated(violation, "H7: a list's array does not begin with NO_BLOCK",
                             &heap->list_top[c]);
     }
     return true;

@@ -18,9 +18,10 @@
 static inline void *fast_pop(thread_heap_t *heap, size_t size_class, size_t bytes) {
     int64_t top = heap->list_top[size_class], below = top - (int64_t)sizeof(block_t *);
     block_t *block = *heap_slot(heap, top);
-    if (unlikely(!block || block_is_damaged(block, heap->key)))
+    if (unlikely(BLOCK_CHECKS ? block_is_damaged(block, heap->key) : block == NO_BLOCK))
         return heap_malloc_slow(bytes);             /* it finds a damaged one again, and says so */
     __builtin_prefetch(*heap_slot(heap, below), 1); /* the next malloc of this class looks there */
+    __asm__("" : "+r"(size_class)); /* else the compiler adds its place up once more */
     heap->list_top[size_class] = (int32_t)below;
     block_clear_mark(block);
     return block;
@@ -38,10 +39,10 @@ static inline void *fast_malloc(size_t bytes) {
 
 /* Push a block whose list is known. */
 static inline void fast_push(thread_heap_t *heap, size_t size_class, block_t *block) {
-    if (unlikely(block_is_marked(block, heap->key)))
-        return heap_free_slow(block); /* free already */
     if (unlikely(list_is_full(heap, size_class)))
         return heap_free_slow(block);
+    if (unlikely(block_is_marked(block, heap->key)))
+        return heap_free_slow(block); /* free already */
     list_push(heap, size_class, block);
 }
 
@@ -81,20 +82,26 @@ static inline void fast_free_element(thread_heap_t *heap, region_t *region, void
 /* Most heaps have one region.  For others it is no guess, which would often be wrong, but always
  * the table of owners. */
 static inline bool is_own(const thread_heap_t *heap, const void *pointer) {
-    return likely((uintptr_t)region_of(pointer) == heap->only_region) ||
+    return likely((uintptr_t)pointer - heap->only_region < REGION_BYTES) ||
            owner_of(pointer) == heap->fast_id;
 }
 
 static inline void fast_free(void *pointer) {
     thread_heap_t *heap = self_heap;
-    if (unlikely(!is_own(heap, pointer)))
-        return heap_free_other(pointer); /* NULL, too */
-    region_t *region = region_of(pointer);
-    size_t tile_class = region_tile_class(region, pointer);
+    region_t *region = (region_t *)heap->only_region;
+    uint64_t place = (uintptr_t)pointer - (uintptr_t)region;
+    if (unlikely(place >= REGION_BYTES)) {
+        if (!is_own(heap, pointer))
+            return heap_free_other(pointer); /* NULL, too */
+        region = region_of(pointer);
+        place = (uintptr_t)pointer - (uintptr_t)region;
+    }
+    size_t tile_class = __atomic_load_n(&region->tile_class[place / TILE_BYTES], __ATOMIC_RELAXED);
     uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
-    uint32_t reciprocal = heap->reciprocal[tile_class];
-    /* As run_offset_is_block.  No offset is a block's in a tile of elements: one test for both. */
-    if (unlikely(BLOCK_CHECKS ? offset * reciprocal >= reciprocal : tile_class == TILE_ELEMENTS)) {
+    /* As run_offset_is_block.  Hardly any offset is a block's in a tile of elements: one test for
+     * both, and for the first byte the list, which is full. */
+    if (unlikely(BLOCK_CHECKS ? offset * heap->reciprocal[tile_class] >= RUN_BLOCK_PRODUCT_END
+                              : tile_class == TILE_ELEMENTS)) {
         if (tile_class == TILE_ELEMENTS)
             return fast_free_element(heap, region, pointer);
         return heap_free_slow(pointer);

@@ -35,8 +35,8 @@ static inline void *fast_memalign_pop(size_t align, size_t bytes) {
     } else {
         return NULL;
     }
-    uintptr_t block = (uintptr_t)*heap_slot(heap, heap->list_top[size_class]);
-    if (unlikely(!block || (block & (align - 1)) != 0))
+    block_t *block = *heap_slot(heap, heap->list_top[size_class]);
+    if (unlikely(block == NO_BLOCK || ((uintptr_t)block & (align - 1)) != 0))
         return NULL;
     return fast_pop(heap, size_class, bytes);
 }

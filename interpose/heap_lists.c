@@ -69,7 +69,7 @@ void heap_put_list(thread_heap_t *heap, unsigned size_class) {
 /* Blocks are not looked at on their way home, but here there is time. */
 static void check_marks(thread_heap_t *heap, unsigned size_class) {
     block_t **block = heap_slot(heap, heap->list_top[size_class]);
-    for (; *block; block--)
+    for (; *block != NO_BLOCK; block--)
         if (block_is_damaged(*block, heap->key)) {
             report_damage(*block, "free");
             block_set_mark(*block, heap->key);

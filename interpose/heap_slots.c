@@ -94,7 +94,7 @@ static int32_t get_array(thread_heap_t *heap, unsigned log2_bytes) {
             return 0;
     region_use_header(region_of(heap), heap_slot(heap, array),
                       heap_slot(heap, array + ((int32_t)1 << log2_bytes)));
-    *heap_slot(heap, array) = NULL;
+    *heap_slot(heap, array) = NO_BLOCK;
     return array;
 }
 

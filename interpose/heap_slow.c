@@ -72,7 +72,7 @@ static void *refill_medium(thread_heap_t *heap, unsigned size_class, bool *is_ze
 /* NULL if the list is empty. */
 static block_t *pop(thread_heap_t *heap, unsigned size_class) {
     block_t *block = *heap_slot(heap, heap->list_top[size_class]);
-    if (!block)
+    if (block == NO_BLOCK)
         return NULL;
     if (block_is_damaged(block, heap->key))
         report_damage(block, "malloc"); /* it is free all the same */
@@ -268,7 +268,7 @@ static void trim_heap(void *bytes, thread_heap_t *heap) {
 
 size_t heaps_trim(void) {
     size_t bytes = 0;
-    if (self_heap != &no_heap)
+    if (self_heap != NO_HEAP)
         remote_flush_all(self_heap);
     heap_foreach(trim_heap, &bytes);
     return bytes + large_purge(true);

@@ -23,9 +23,12 @@
 /* Heaps looked at for a dead owner when a thread needs a heap. */
 #define ADOPT_TRIES        64u
 
-const thread_heap_t no_heap = {
-    .fast_id = OWNER_NOT_SELF, .id = OWNER_NOT_SELF, .only_region = NO_REGION};
-_Thread_local thread_heap_t *self_heap = (thread_heap_t *)&no_heap;
+const block_t no_block;
+const struct no_heap no_heap = {.empty_slot = NO_BLOCK,
+                                .fast_id = OWNER_NOT_SELF,
+                                .id = OWNER_NOT_SELF,
+                                .only_region = NO_REGION};
+_Thread_local thread_heap_t *self_heap = NO_HEAP;
 
 /* table_lock guards making and adopting heaps.  heaps[i] and n_heaps are only ever written under it
  * (release), and read anywhere (acquire). */
@@ -127,7 +130,7 @@ static void note_only_region(thread_heap_t *heap) {
 
 void heaps_set_slow_mode(bool on) {
     slow_mode = on;
-    if (self_heap == &no_heap)
+    if (self_heap == NO_HEAP)
         return;
     self_heap->fast_id = on ? OWNER_NOT_SELF : self_heap->id;
     note_only_region(self_heap);
@@ -268,6 +271,7 @@ static void init_lists(thread_heap_t *heap) {
     for (unsigned c = 0; c < N_CLASSES; c++)
         heap->limit[c] = heap_list_limit_at_first(c);
     memcpy(heap->reciprocal, run_reciprocal, sizeof run_reciprocal);
+    heap->reciprocal[TILE_ELEMENTS] = RUN_BLOCK_PRODUCT_END;
     for (unsigned i = 0; i <= SMALL_MAX_BYTES / 16; i++)
         heap->small_class[i] = (uint8_t)size_class_of(i * 16);
 }
@@ -284,6 +288,7 @@ static thread_heap_t *make_heap(uint32_t n) {
     uintptr_t end = (uintptr_t)region_mheap(region) - sizeof(thread_heap_t);
     thread_heap_t *heap = (thread_heap_t *)(end & ~(uintptr_t)63);
     region_use_header(region, heap, region_vector(region));
+    heap->empty_slot = NO_BLOCK;
     heap->key = secret_key();
     heap->id = (owner_id_t)(n + 1);
     heap->fast_id = slow_mode ? OWNER_NOT_SELF : heap->id;
@@ -300,7 +305,7 @@ static thread_heap_t *make_heap(uint32_t n) {
 }
 
 thread_heap_t *heap_self(void) {
-    if (self_heap != &no_heap)
+    if (self_heap != NO_HEAP)
         return self_heap;
     int saved_errno = errno;
     boot_first_heap();

@@ -11,10 +11,23 @@
 #include "thread_heap.h"
 #include "vm.h"
 
-/* The calling thread's heap; &no_heap before its first allocation.  no_heap has only empty lists
- * and owns nothing, so the fast paths need no test for it, and nothing is ever written to it. */
+/* The calling thread's heap; NO_HEAP before its first allocation.  That has only empty lists and
+ * owns nothing, so the fast paths need no test for it, and nothing is ever written to it.  Of a
+ * thread_heap_t it is the beginning, as far as these paths read. */
 extern _Thread_local thread_heap_t *self_heap;
-extern const thread_heap_t no_heap;
+extern const struct no_heap {
+    block_t *empty_slot;
+    uintptr_t key;
+    owner_id_t fast_id, id;
+    uintptr_t only_region;
+    char zeros[offsetof(thread_heap_t, remote) - offsetof(thread_heap_t, small_class)];
+} no_heap;
+#define NO_HEAP ((thread_heap_t *)&no_heap)
+
+_Static_assert(offsetof(struct no_heap, fast_id) == offsetof(thread_heap_t, fast_id) &&
+                   offsetof(struct no_heap, only_region) == offsetof(thread_heap_t, only_region) &&
+                   offsetof(struct no_heap, zeros) == offsetof(thread_heap_t, small_class),
+               "a thread_heap_t begins so");
 
 /* The calling thread's heap, adopted or made if need be.  NULL if there is no memory. */
 thread_heap_t *heap_self(void);

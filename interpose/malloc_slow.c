@@ -129,8 +129,7 @@ void *heap_malloc(size_t bytes) {
 
 /* Is there a block on the calling thread's list? */
 static bool list_has_block(size_t bytes) {
-    return bytes <= MEDIUM_MAX_BYTES &&
-           *heap_slot(self_heap, self_heap->list_top[size_class_of(bytes)]);
+    return bytes <= MEDIUM_MAX_BYTES && !list_is_empty(self_heap, size_class_of(bytes));
 }
 
 void *heap_calloc(size_t n, size_t bytes) {

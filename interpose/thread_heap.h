@@ -31,8 +31,8 @@
 #include "region.h"
 #include "size_class.h"
 
-/* No region: aligned to nothing. */
-#define NO_REGION ((uintptr_t)1)
+/* No region: no pointer is 64 MiB or less above it, but for one wild one of 2^38. */
+#define NO_REGION ((uintptr_t)0x9e3779b97f4a7c15u)
 
 /* Blocks of one other heap, on their way to its inbox; the pointers are in the outbox. */
 typedef struct {
@@ -94,26 +94,27 @@ typedef struct {
 
 typedef struct thread_heap {
     /* fast part */
-    block_t *no_block;  /* always NULL; the slot that lists without an array have */
-    uintptr_t key;      /* secret of marks and links, the same in all heaps */
-    owner_id_t fast_id; /* `id`, or OWNER_NOT_SELF when every call has to go the slow way */
+    block_t *empty_slot; /* always NO_BLOCK; the slot that lists without an array have */
+    uintptr_t key;       /* secret of marks and links, the same in all heaps */
+    owner_id_t fast_id;  /* `id`, or OWNER_NOT_SELF when every call has to go the slow way */
     owner_id_t id;
     uintptr_t only_region; /* the heap's first region, if it seems to be the only one and fast_id is
                               `id`; else NO_REGION */
     uint8_t small_class[SMALL_MAX_BYTES / 16 + 1]; /* by (bytes + 15) / 16; the same in all heaps */
-    uint32_t reciprocal[N_CLASSES + 1]; /* run_reciprocal by a tile's class; 0 for TILE_ELEMENTS, so
-                                           that no offset looks like a block's there */
+    uint32_t reciprocal[N_CLASSES + 1]; /* run_reciprocal by a tile's class; for TILE_ELEMENTS what
+                                           makes no offset look like a block's, but 0 */
     /*
      * Free blocks of each size class: a stack of pointers in an array of slots (heap_slots.h), so
      * that neither malloc nor free has to wait for what the last one wrote to a block.  The array's
-     * first slot always holds NULL: the stack is empty when that is what the top slot holds.  Full
-     * and empty ones: see heap_make_room and heap_refill.
+     * first slot always holds NO_BLOCK: the stack is empty when that is what the top slot holds.
+     * Full and empty ones: see heap_make_room and heap_refill.
      *
      * Slots are known by their byte offset in the heap, which is negative.  A list without an array
-     * has zeros here: offset 0 is no_block.
+     * has zeros here: offset 0 is empty_slot.  So has TILE_ELEMENTS, whose list is
+     * empty and full: an element at its tile's first byte goes the slow way.
      */
-    int32_t list_top[N_CLASSES];  /* the slot pushed last */
-    int32_t list_last[N_CLASSES]; /* the last slot that may be used; full if top is not less */
+    int32_t list_top[N_CLASSES + 1];  /* the slot pushed last */
+    int32_t list_last[N_CLASSES + 1]; /* the last slot that may be used; full if top is not less */
     remote_batch_t remote[N_REMOTE_BATCHES];
 
     /* slow part */
@@ -160,6 +161,15 @@ __attribute__((cold)) void report_damage(const block_t *block, const char *funct
 
 static inline block_t **heap_slot(const thread_heap_t *heap, int64_t offset) {
     return (block_t **)((uintptr_t)heap + (uintptr_t)offset);
+}
+
+/* Below all blocks of a list.  It lacks its mark, so malloc finds a list empty by the same test as
+ * a block damaged. */
+extern const block_t no_block;
+#define NO_BLOCK ((block_t *)&no_block)
+
+static inline bool list_is_empty(const thread_heap_t *heap, size_t size_class) {
+    return *heap_slot(heap, heap->list_top[size_class]) == NO_BLOCK;
 }
 
 /* For classes that are listed. */

@@ -36,7 +36,7 @@ static inline uint32_t blocks_before(uint32_t offset, unsigned size_class) {
  * offset is not a block's (run_offset_is_block, of the same product). */
 static inline uint32_t block_from(uint32_t offset, unsigned size_class) {
     uint64_t product = (uint64_t)offset * run_reciprocal[size_class];
-    return (uint32_t)(product >> 32) + ((uint32_t)product >= run_reciprocal[size_class]);
+    return (uint32_t)(product >> 32) + ((uint32_t)product >= RUN_BLOCK_PRODUCT_END);
 }
 
 /* Blocks that lie wholly on the pages from `page` to before `end`. */

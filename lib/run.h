@@ -70,15 +70,16 @@ _Static_assert(sizeof(run_t) == 32, "dense table in the region header");
 _Static_assert(RUN_BYTES / 1024 <= 64 && RUN_BYTES / 960 > 64, "bits_inside");
 _Static_assert(RUN_BYTES / 64 < RUN_SHORT_BITMAP_WORDS * 64, "the space behind the last block");
 
-/* For n < 2^16: n is a multiple of d exactly if (uint32_t)(n * run_reciprocal[d]) is less than
- * it, and n / d is (n * run_reciprocal[d]) >> 32: Lemire, Kaser, Kurz, "Faster remainder by direct
- * computation", 2019. */
+/* r = run_reciprocal[d] is 2^32 / d rounded up, by e / d with e < d.  Of n <= 2^16, n / d is the upper
+ * half of n * r.  The lower half is (n / d) * e where n is a multiple of d, so less than 2^16, and at
+ * least r where it is not: Lemire, Kaser, Kurz, "Faster remainder by direct computation", 2019.  r
+ * itself is more than 2^16, so that all classes have one bound. */
+#define RUN_BLOCK_PRODUCT_END ((uint32_t)1 << 16)
 extern const uint32_t run_reciprocal[N_SMALL_CLASSES];
 extern const uint16_t run_capacity[N_SMALL_CLASSES]; /* blocks in a run */
 
 static inline bool run_offset_is_block(uint32_t offset, unsigned size_class) {
-    uint32_t reciprocal = run_reciprocal[size_class];
-    return (uint32_t)(offset * reciprocal) < reciprocal;
+    return (uint32_t)(offset * run_reciprocal[size_class]) < RUN_BLOCK_PRODUCT_END;
 }
 
 /* The block's number; `reciprocal` is its class's. */

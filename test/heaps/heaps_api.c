@@ -21,7 +21,7 @@ unsigned api_n_heaps(void) {
 }
 
 unsigned api_self_id(void) {
-    return self_heap == &no_heap ? 0 : self_heap->id;
+    return self_heap == NO_HEAP ? 0 : self_heap->id;
 }
 
 uint64_t api_slow_paths(void) {

@@ -23,6 +23,6 @@ int __wrap_pthread_mutex_trylock(pthread_mutex_t *mutex) {
 }
 
 void api_thread_ends(void) {
-    if (self_heap != &no_heap)
+    if (self_heap != NO_HEAP)
         __tsan_release(&self_heap->alive);
 }

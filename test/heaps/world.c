@@ -23,13 +23,13 @@ void world_advance_clock_ms(uint64_t ms) {
 void world_switch_to(unsigned thread) {
     heap_of_thread[present] = self_heap;
     present = thread;
-    self_heap = heap_of_thread[thread] ? heap_of_thread[thread] : (thread_heap_t *)&no_heap;
+    self_heap = heap_of_thread[thread] ? heap_of_thread[thread] : NO_HEAP;
 }
 
 void world_thread_dies(void) {
-    if (self_heap != &no_heap)
+    if (self_heap != NO_HEAP)
         pthread_mutex_unlock(&self_heap->alive);
-    self_heap = (thread_heap_t *)&no_heap;
+    self_heap = NO_HEAP;
 }
 
 /* Every heap in turn becomes the present thread's; nobody else is left. */
@@ -37,7 +37,7 @@ static void be_every_heap(void (*what)(thread_heap_t *heap)) {
     for (owner_id_t id = 1; id <= heap_last_id(); id++) {
         self_heap = heap_by_id(id);
         what(self_heap);
-        self_heap = (thread_heap_t *)&no_heap;
+        self_heap = NO_HEAP;
     }
 }
 
@@ -99,5 +99,5 @@ void world_forget(void) {
     adopt_hand = 0;
     memset(heap_of_thread, 0, sizeof heap_of_thread);
     present = 0;
-    self_heap = (thread_heap_t *)&no_heap;
+    self_heap = NO_HEAP;
 }

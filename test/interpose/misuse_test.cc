@@ -215,6 +215,15 @@ TEST_P(Misuse, InteriorOfAnAlignedObject) {
         free(object);
 }
 
+// The fast path takes the first byte of each 64 KiB for a block's start.
+TEST_P(Misuse, AtTheStartOf64KiB) {
+    char *aligned = static_cast<char *>(memalign(64 * KiB, GetParam()));
+    expect_all_caught(aligned + 16);
+    expect_all_caught(aligned, [&] { free(aligned); });
+    expect_all_caught(aligned, [&] { on_another_thread([&] { free(aligned); }); });
+    free(aligned);
+}
+
 // Equal small objects lie side by side in 64 KiB, the last eight bytes left out.  What remains
 // behind the last object is the place of none.  (If one never comes to lie there, as in the
 // hardened library, there is no such place.)
@@ -294,6 +303,17 @@ TEST_F(MisuseForeign, NumbersThatAreNoAddress) {
           uintptr_t{1} << 46, uintptr_t{1} << 47, uintptr_t{1} << 48, uintptr_t{1} << 60,
           uintptr_t{1} << 63, ~uintptr_t{0} - 15, ~uintptr_t{0}})
         expect_all_caught(reinterpret_cast<void *>(address));
+}
+
+// Where a small object's neighbours would be, if there were so many.
+TEST_F(MisuseForeign, PlacesOfTheHeapThatWereNeverUsed) {
+    void *object = malloc(100);
+    char *start = reinterpret_cast<char *>(reinterpret_cast<uintptr_t>(object) & ~(64 * MiB - 1));
+    for (size_t offset : {size_t{0}, 64 * KiB, MiB, 40 * MiB, 64 * MiB - 64 * KiB}) {
+        expect_all_caught(start + offset);
+        expect_all_caught(start + offset + 16);
+    }
+    free(object);
 }
 
 // The first thing that a new thread does, before it has anything of its own.

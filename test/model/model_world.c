@@ -55,7 +55,7 @@ UNSEEN bool world_is_shared(const volatile void *address) {
 }
 
 UNSEEN const void *world_alive_of_self(void) {
-    return self_heap == &no_heap ? NULL : &self_heap->alive;
+    return self_heap == NO_HEAP ? NULL : &self_heap->alive;
 }
 
 /* A run may have been given up anywhere. */
@@ -83,7 +83,7 @@ void world_flush(void) {
 }
 
 void world_new_thread(void) {
-    self_heap = (thread_heap_t *)&no_heap;
+    self_heap = NO_HEAP;
 }
 
 void world_lock_heap(uint32_t id) {
