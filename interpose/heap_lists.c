@@ -145,6 +145,16 @@ static bool is_cold(const thread_heap_t *heap, unsigned size_class) {
     return size_class < N_SMALL_CLASSES && heap->n_cold[size_class] < N_COLD_OBJECTS;
 }
 
+/* How often a cold class's elements come and go nobody counts.  They are slower to free than blocks
+ * of runs, and where a heap has so much resident a page for each class is next to nothing. */
+#define NOTHING_COLD_FROM_BYTES ((uint64_t)4 << 20)
+
+bool heap_stays_cold(thread_heap_t *heap, unsigned size_class) {
+    if (is_cold(heap, size_class) && heap_resident_bytes(heap) >= NOTHING_COLD_FROM_BYTES)
+        heap->n_cold[size_class] = N_COLD_OBJECTS;
+    return is_cold(heap, size_class);
+}
+
 /* Of a class about which little is known the list is full when all its elements but one are on it:
  * then the last one's free comes to heap_return_cold.  The list is empty.  (A damaged list can be
  * given up if the program is to go on, what is home cannot.) */

@@ -34,6 +34,9 @@ void heap_note_refill(thread_heap_t *heap, unsigned size_class);
 void heap_sweep_soon(thread_heap_t *heap);
 void heap_sweep_if_due(thread_heap_t *heap);
 
+/* The list is empty, and elements are to be had; else the class is hot from now on, for good. */
+bool heap_stays_cold(thread_heap_t *heap, unsigned size_class);
+
 /* One more element of a cold class is handed out; and: the class has become hot. */
 void heap_limit_to_cold(thread_heap_t *heap, unsigned size_class);
 void heap_end_cold(thread_heap_t *heap, unsigned size_class);

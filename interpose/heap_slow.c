@@ -92,7 +92,7 @@ static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_ze
         return block;
     if (size_class >= N_SMALL_CLASSES)
         return refill_medium(heap, size_class, is_zero);
-    if (heap->n_cold[size_class] < N_COLD_OBJECTS) {
+    if (heap_stays_cold(heap, size_class)) {
         heap->n_cold[size_class]++;
         heap_limit_to_cold(heap, size_class);
         return get_cold(heap, size_class, is_zero);

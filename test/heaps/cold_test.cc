@@ -61,6 +61,32 @@ TEST(Cold, AThreadThatGoesOnKeepsItsLists) {
     });
 }
 
+// Refills for the first objects of a class.
+uint64_t refills_of_a_new_class() {
+    std::vector<void *> objects;
+    uint64_t before = api_slow_paths();
+    for (int i = 0; i < 8; i++)
+        objects.push_back(heap_malloc(200));
+    uint64_t n_refills = api_slow_paths() - before;
+    for (void *object : objects)
+        heap_free(object);
+    return n_refills;
+}
+
+// A run's blocks come several at once, a cold class's elements one by one.
+TEST(Cold, InALargeHeapNoClassIs) {
+    in_new_heap([](void *) {
+        EXPECT_EQ(refills_of_a_new_class(), 8u);
+        std::vector<void *> objects;
+        for (int i = 0; i < 8192; i++)
+            objects.push_back(memset(heap_malloc(1000), 1, 1000));
+        EXPECT_EQ(refills_of_a_new_class(), 1u);
+        EXPECT_EQ(api_check(), nullptr) << api_check();
+        for (void *object : objects)
+            heap_free(object);
+    });
+}
+
 // Those that another thread freed are not counted when they come home: the list just gets longer.
 TEST(Cold, ObjectsFreedByAnotherThread) {
     in_new_heap([](void *) {
