@@ -36,16 +36,17 @@ int main(void) {
 
     char line[512];
     bool is_code = false;
-    unsigned long n_kib;
+    unsigned long n_kib, code_kib = 0;
     FILE *smaps = fopen("/proc/self/smaps", "r");
     while (smaps && fgets(line, sizeof line, smaps)) {
         if (strstr(line, "libmheap"))
             is_code = strstr(line, " r-xp ") != NULL;
         else if (is_code && sscanf(line, "Rss: %lu", &n_kib) == 1) {
-            printf("code: %lu KiB\n", n_kib);
+            code_kib += n_kib;
             is_code = false;
         }
     }
+    printf("code: %lu KiB\n", code_kib);
     puts("ok");
     return 0;
 }
