@@ -127,9 +127,14 @@ void *heap_malloc(size_t bytes) {
     return fast_malloc(bytes);
 }
 
-/* Is there a block on the calling thread's list? */
-static bool list_has_block(size_t bytes) {
-    return bytes <= MEDIUM_MAX_BYTES && !list_is_empty(self_heap, size_class_of(bytes));
+/* From the calling thread's list, if there is a block on it; else NULL. */
+static inline void *get_listed(size_t bytes) {
+    thread_heap_t *heap = self_heap;
+    if (unlikely(bytes > MEDIUM_MAX_BYTES))
+        return NULL;
+    size_t size_class = likely(bytes <= SMALL_MAX_BYTES) ? heap->small_class[(bytes + 15) / 16]
+                                                         : size_class_of_medium(bytes);
+    return *heap_slot(heap, heap->list_top[size_class]) ? fast_pop(heap, size_class, bytes) : NULL;
 }
 
 void *heap_calloc(size_t n, size_t bytes) {
@@ -138,8 +143,10 @@ void *heap_calloc(size_t n, size_t bytes) {
         errno = ENOMEM;
         return NULL;
     }
-    bool from_list = list_has_block(total), is_zero = !from_list;
-    void *pointer = from_list ? fast_malloc(total) : allocate(total, 16, &is_zero, CALLER);
+    void *pointer = get_listed(total);
+    bool is_zero = !pointer;
+    if (!pointer)
+        pointer = allocate(total, 16, &is_zero, CALLER);
     if (pointer && !is_zero)
         memset(pointer, 0, total);
     return pointer;
@@ -275,6 +282,8 @@ static inline bool may_be_live(const void *pointer) {
 
 void heap_free_other(void *pointer) {
     thread_heap_t *heap = self_heap;
+    if (!pointer)
+        return;
     if (unlikely(heap->fast_id == OWNER_NOT_SELF))
         return heap_free_slow(pointer);
     owner_id_t owner = owner_of(pointer);
