@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "demand.h"
 
-#include "coarse_clock.h"
 #include "larger.h"
 
-static void halve_by_time(demand_t *demand) {
-    uint64_t n_halves = (coarse_clock_ms() - demand->halved_ms) / DEMAND_HALF_MS;
-    if (n_halves == 0)
+static void halve_by_time(demand_t *demand, uint64_t now_ms) {
+    uint64_t past_ms = now_ms - demand->halved_ms;
+    if (past_ms < DEMAND_HALF_MS)
         return;
+    uint64_t n_halves = past_ms / DEMAND_HALF_MS;
     demand->halved_ms += n_halves * DEMAND_HALF_MS;
     unsigned shift = n_halves < 63 ? (unsigned)n_halves : 63;
     demand->greatest_before_bytes =
@@ -27,8 +27,8 @@ static size_t take_off(size_t *from, size_t bytes) {
     return bytes;
 }
 
-void demand_taken(demand_t *demand, size_t dirty_bytes, size_t clean_bytes) {
-    halve_by_time(demand);
+void demand_taken(demand_t *demand, uint64_t now_ms, size_t dirty_bytes, size_t clean_bytes) {
+    halve_by_time(demand, now_ms);
     size_t missed_bytes = take_off(&demand->purged_before_bytes, clean_bytes);
     missed_bytes += take_off(&demand->purged_bytes, clean_bytes - missed_bytes);
     demand->missed_bytes += missed_bytes;
@@ -40,18 +40,18 @@ void demand_freed(demand_t *demand, size_t bytes) {
     take_off(&demand->rise_bytes, bytes);
 }
 
-void demand_purged(demand_t *demand, size_t bytes) {
-    halve_by_time(demand);
+void demand_purged(demand_t *demand, uint64_t now_ms, size_t bytes) {
+    halve_by_time(demand, now_ms);
     demand->purged_bytes += bytes;
 }
 
-size_t demand_bytes(demand_t *demand, size_t live_bytes) {
-    halve_by_time(demand);
+size_t demand_bytes(demand_t *demand, uint64_t now_ms, size_t live_bytes) {
+    halve_by_time(demand, now_ms);
     size_t missed_bytes = demand->missed_bytes + demand->missed_before_bytes;
     return larger(demand->greatest_bytes, demand->greatest_before_bytes) +
            smaller(missed_bytes, live_bytes);
 }
 
-void demand_forget(demand_t *demand) {
-    *demand = (demand_t){.halved_ms = coarse_clock_ms()};
+void demand_forget(demand_t *demand, uint64_t now_ms) {
+    *demand = (demand_t){.halved_ms = now_ms};
 }

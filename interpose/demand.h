@@ -41,16 +41,17 @@ typedef struct {
     size_t missed_bytes, missed_before_bytes;
 } demand_t;
 
-/* For objects: from memory that was resident, and from memory that was not. */
-void demand_taken(demand_t *demand, size_t dirty_bytes, size_t clean_bytes);
+/* For objects: from memory that was resident, and from memory that was not.  Everywhere now_ms is
+ * the coarse clock's. */
+void demand_taken(demand_t *demand, uint64_t now_ms, size_t dirty_bytes, size_t clean_bytes);
 void demand_freed(demand_t *demand, size_t bytes);
-void demand_purged(demand_t *demand, size_t bytes);
+void demand_purged(demand_t *demand, uint64_t now_ms, size_t bytes);
 
 /* So much free memory is likely to be used again, beside live_bytes in use. */
-size_t demand_bytes(demand_t *demand, size_t live_bytes);
+size_t demand_bytes(demand_t *demand, uint64_t now_ms, size_t live_bytes);
 
 /* Nothing is known any more. */
-void demand_forget(demand_t *demand);
+void demand_forget(demand_t *demand, uint64_t now_ms);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "heap_demand.h"
 
+#include "coarse_clock.h"
 #include "heap_elements.h"
 
 /* The demand is exceeded if it is so by this part of it. */
@@ -50,17 +51,18 @@ void heap_demand_look(thread_heap_t *heap) {
         dirty_taken = taken;
     if (dirty_taken < 0)
         dirty_taken = 0;
-    demand_taken(&now->demand, (size_t)dirty_taken, (size_t)(taken - dirty_taken));
+    demand_taken(&now->demand, coarse_clock_ms(), (size_t)dirty_taken,
+                 (size_t)(taken - dirty_taken));
 }
 
 void heap_demand_purged(thread_heap_t *heap, uint64_t purged_bytes) {
     look(heap);
-    demand_purged(&heap->demand.demand, purged_bytes);
+    demand_purged(&heap->demand.demand, coarse_clock_ms(), purged_bytes);
 }
 
 uint64_t heap_demand_excess(thread_heap_t *heap) {
     uint64_t free = heap->demand.free_bytes, live = heap_resident_bytes(heap) - free;
-    uint64_t wanted = demand_bytes(&heap->demand.demand, live);
+    uint64_t wanted = demand_bytes(&heap->demand.demand, coarse_clock_ms(), live);
     return free >= wanted + wanted / EXCESS_PART_OF_DEMAND ? free - wanted : 0;
 }
 
@@ -72,5 +74,5 @@ uint64_t heap_demand_least_free(thread_heap_t *heap) {
 
 void heap_demand_forget(thread_heap_t *heap) {
     look(heap);
-    demand_forget(&heap->demand.demand);
+    demand_forget(&heap->demand.demand, coarse_clock_ms());
 }

@@ -83,7 +83,7 @@ static void note_taken(large_store_t *store, size_t bytes, size_t dirty_before) 
     if (dirty_bytes > bytes)
         dirty_bytes = bytes;
     store->unused_bytes = smaller(store->unused_bytes, dirty_now);
-    demand_taken(&store->demand, dirty_bytes, bytes - dirty_bytes);
+    demand_taken(&store->demand, store->now_ms, dirty_bytes, bytes - dirty_bytes);
     if (dirty_bytes < bytes)
         large_purge_growth(store);
 }

@@ -107,9 +107,8 @@ static void attach(arena_t **list, arena_t *arena) {
     arena_remove(&arena->store->leaving, arena);
     owner_set(arena->memory, arena->bytes, large_store_owner(arena->store));
     arena_push(list, arena);
-    uint64_t now_ms = coarse_clock_ms();
     for (extent_t *extent = arena->first; extent; extent = extent->next) {
-        extent->freed_ms = now_ms;
+        extent->freed_ms = arena->store->now_ms;
         if (extent->state == EXTENT_DIRTY)
             extent_age_append(extent);
         extent_enlist(extent);

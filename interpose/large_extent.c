@@ -66,16 +66,17 @@ void extent_drop_arena(arena_t *arena) {
 
 /* ---- Bins ---- */
 
-#define BIN_SCAN_MAX  16u /* extents looked at in a bin for a better fit */
-#define RUN_SCAN_MAX  32u /* and for a run */
-#define RUN_MIN_SHARE 8u  /* the dirty part of a run is at least this part of what is needed */
+#define BIN_UNIT_BYTES 4096u /* the least page: a constant to divide by */
+#define BIN_SCAN_MAX   16u   /* extents looked at in a bin for a better fit */
+#define RUN_SCAN_MAX   32u   /* and for a run */
+#define RUN_MIN_SHARE  8u    /* the dirty part of a run is at least this part of what is needed */
 
 unsigned extent_bin(size_t bytes) {
-    size_t n_pages = bytes / vm_page_bytes();
-    if (n_pages < 8)
-        return (unsigned)n_pages;
-    unsigned log2 = 63u - (unsigned)__builtin_clzl(n_pages);
-    return ((log2 - 2u) << 3) + (unsigned)((n_pages >> (log2 - 3u)) & 7u);
+    size_t n_units = bytes / BIN_UNIT_BYTES;
+    if (n_units < 8)
+        return (unsigned)n_units;
+    unsigned log2 = 63u - (unsigned)__builtin_clzl(n_units);
+    return ((log2 - 2u) << 3) + (unsigned)((n_units >> (log2 - 3u)) & 7u);
 }
 
 static large_bins_t *bins_of(extent_t *extent) {
@@ -278,10 +279,12 @@ extent_t *extent_split(extent_t *extent, size_t head_bytes) {
  * use.  Differences of more than a quarter of an hour are all the same. */
 static uint64_t mean_freed_ms(const extent_t *older, const extent_t *newer) {
     uint64_t apart_ms = newer->freed_ms - older->freed_ms;
+    if (apart_ms == 0)
+        return newer->freed_ms;
     if (apart_ms > AGE_MAX_APART_MS)
         apart_ms = AGE_MAX_APART_MS;
-    uint64_t n_pages = (older->bytes + newer->bytes) / vm_page_bytes();
-    return newer->freed_ms - apart_ms * (older->bytes / vm_page_bytes()) / n_pages;
+    uint64_t n_units = (older->bytes + newer->bytes) / BIN_UNIT_BYTES;
+    return newer->freed_ms - apart_ms * (older->bytes / BIN_UNIT_BYTES) / n_units;
 }
 
 static void join_ages(extent_t *extent, extent_t *next) {
@@ -322,12 +325,17 @@ void extent_set_free(extent_t *extent, extent_state_t state, uint64_t now_ms) {
     extent_enlist(extent);
 }
 
-void extent_set_taken(extent_t *extent, extent_state_t state) {
-    extent_delist(extent);
+/* As extent_set_taken, for one that is in no bin. */
+static void set_taken_delisted(extent_t *extent, extent_state_t state) {
     if (extent->state == EXTENT_DIRTY)
         extent_age_remove(extent);
     extent->state = (uint8_t)state;
     extent->has_no_access = false;
+}
+
+void extent_set_taken(extent_t *extent, extent_state_t state) {
+    extent_delist(extent);
+    set_taken_delisted(extent, state);
 }
 
 extent_t *extent_take(extent_t *extent, size_t lead_bytes, size_t bytes, bool *is_zero) {
@@ -335,20 +343,16 @@ extent_t *extent_take(extent_t *extent, size_t lead_bytes, size_t bytes, bool *i
         lead_bytes -= extent->bytes;
         extent = extent->next;
     }
+    extent_delist(extent);
     if (lead_bytes) {
-        extent_delist(extent);
         extent_t *tail = extent_split(extent, lead_bytes);
         extent_enlist(extent);
-        extent_enlist(tail);
         extent = tail;
     }
-    if (extent->bytes > bytes) {
-        extent_delist(extent);
+    if (extent->bytes > bytes)
         extent_enlist(extent_split(extent, bytes));
-        extent_enlist(extent);
-    }
     *is_zero = extent->state == EXTENT_CLEAN;
-    extent_set_taken(extent, EXTENT_LIVE);
+    set_taken_delisted(extent, EXTENT_LIVE);
     if (extent->bytes < bytes)
         *is_zero &= extent_grow(extent, bytes);
     return extent;

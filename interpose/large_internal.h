@@ -114,7 +114,7 @@ struct arena {
     bool may_lack_access; /* of what is free; see extent_give_access */
 };
 
-/* Bins by size in pages: sizes up to 8 have one each, then each power of two has 8. */
+/* Bins by size in 4 KiB: sizes up to 8 have one each, then each power of two has 8. */
 #define LARGE_N_BINS      320u
 #define LARGE_N_BIN_WORDS (LARGE_N_BINS / 64u)
 
@@ -151,6 +151,7 @@ struct large_store {
     lock_t lock __attribute__((aligned(64)));
     uint32_t n_spans, n_pieces;
     uint32_t n_waits; /* for the lock, since n_judged operations */
+    uint64_t now_ms;  /* the coarse clock's, when the lock was taken */
     uint64_t n_judged;
     extent_t *oldest, *newest;
     arena_t *arenas, *spans, *cached;

@@ -52,8 +52,7 @@
 
 /* Whether no more than `may_spend` bytes of the budget have been spent lately. */
 static bool has_budget(large_store_t *store, uint64_t may_spend) {
-    uint64_t now_ms = coarse_clock_ms();
-    uint64_t refilled_bytes;
+    uint64_t now_ms = store->now_ms, refilled_bytes;
     if (__builtin_mul_overflow(now_ms - store->spent_ms, options.purge_rate, &refilled_bytes))
         refilled_bytes = UINT64_MAX;
     refilled_bytes /= 1000;
@@ -91,7 +90,7 @@ static void release_idle_span(arena_t *span) {
 
 void large_release(extent_t *extent, bool is_zero) {
     large_store_t *store = extent->arena->store;
-    uint64_t now_ms = coarse_clock_ms();
+    uint64_t now_ms = store->now_ms;
     size_t piece_bytes = extent->pieces.n ? extent->pieces.end[extent->pieces.n - 1] : 0;
     store->n_pieces -= extent->pieces.n;
     extent->pieces.n = 0;
@@ -177,11 +176,11 @@ static size_t purge_extent(large_store_t *store, size_t bytes) {
     bool is_purged = vm_purge(extent->memory, extent_bytes);
     large_lock(store);
     arena_t *arena = extent->arena;
-    extent_set_free(extent, is_purged ? EXTENT_CLEAN : EXTENT_DIRTY, coarse_clock_ms());
+    extent_set_free(extent, is_purged ? EXTENT_CLEAN : EXTENT_DIRTY, store->now_ms);
     if (arena->is_span)
         release_idle_span(arena);
     if (!is_purged)
-        store->no_purge_until_ms = coarse_clock_ms() + LARGE_RETRY_MS;
+        store->no_purge_until_ms = store->now_ms + LARGE_RETRY_MS;
     return is_purged ? extent_bytes : 0;
 }
 
@@ -191,7 +190,7 @@ static size_t release_span(arena_t *span) {
     arena_remove(&store->cached, span);
     if (arena_release(&store->cached, span))
         return dirty_bytes;
-    store->no_purge_until_ms = coarse_clock_ms() + LARGE_RETRY_MS;
+    store->no_purge_until_ms = store->now_ms + LARGE_RETRY_MS;
     return 0;
 }
 
@@ -201,7 +200,7 @@ static size_t purge_oldest(large_store_t *store, size_t bytes) {
     arena_t *arena = store->oldest->arena;
     size_t purged_bytes =
         arena->is_span && arena_is_unused(arena) ? release_span(arena) : purge_extent(store, bytes);
-    demand_purged(&store->demand, purged_bytes);
+    demand_purged(&store->demand, store->now_ms, purged_bytes);
     return purged_bytes;
 }
 
@@ -221,9 +220,10 @@ static size_t purge_down_to(large_store_t *store, size_t limit_bytes, uint64_t m
 
 /* What was once needed is no measure for ever. */
 static void lower_peak(large_store_t *store) {
-    uint64_t n_halves = (coarse_clock_ms() - store->peak_ms) / LARGE_PEAK_HALF_MS;
-    if (n_halves == 0)
+    uint64_t past_ms = store->now_ms - store->peak_ms;
+    if (past_ms < LARGE_PEAK_HALF_MS)
         return;
+    uint64_t n_halves = past_ms / LARGE_PEAK_HALF_MS;
     store->peak_ms += n_halves * LARGE_PEAK_HALF_MS;
     size_t now_bytes = store->stats.live_bytes + store->stats.free_dirty_bytes;
     size_t above_bytes = store->peak_bytes > now_bytes ? store->peak_bytes - now_bytes : 0;
@@ -240,7 +240,7 @@ size_t large_purge_excess(large_store_t *store) {
         return 0;
     lower_peak(store);
     size_t live_bytes = store->stats.live_bytes;
-    size_t wanted_bytes = demand_bytes(&store->demand, live_bytes);
+    size_t wanted_bytes = demand_bytes(&store->demand, store->now_ms, live_bytes);
     store->wanted_bytes = wanted_bytes;
     size_t keep_bytes = larger(KEEP_MIN_BYTES, wanted_bytes);
     bool is_shrunk = live_bytes < store->peak_bytes / SHRUNK_PEAK_SHARE;
@@ -298,11 +298,10 @@ static size_t purge_older_than(large_store_t *store, uint64_t freed_ms, size_t l
 size_t large_purge_aged(large_store_t *store) {
     if (!store->oldest || !options.purge_rate)
         return 0;
-    uint64_t now_ms = coarse_clock_ms();
-    if (now_ms < options.decay_ms)
+    if (store->now_ms < options.decay_ms)
         return 0;
-    return purge_older_than(store, now_ms - options.decay_ms,
-                            demand_bytes(&store->demand, store->stats.live_bytes),
+    return purge_older_than(store, store->now_ms - options.decay_ms,
+                            demand_bytes(&store->demand, store->now_ms, store->stats.live_bytes),
                             BUDGET_AGED_BYTES);
 }
 
@@ -339,7 +338,7 @@ size_t large_purge_everything(large_store_t *store) {
     store->no_purge_until_ms = 0;
     size_t purged_bytes = purge_older_than(store, UINT64_MAX, 0, NO_LIMIT);
     store->peak_bytes = store->stats.live_bytes;
-    demand_forget(&store->demand);
+    demand_forget(&store->demand, store->now_ms);
     release_unused(&store->cached);
     release_unused(&store->arenas);
     close_clean(store, store->arenas);

@@ -63,10 +63,9 @@ large_store_t *large_store_of(const void *pointer) {
 
 /* The thread that forks holds the locks while other handlers of its run, which may allocate. */
 void large_lock(large_store_t *store) {
-    if (fork_took_locks)
-        return;
-    if (lock_acquire_waits(&store->lock))
+    if (!fork_took_locks && lock_acquire_waits(&store->lock))
         note_wait(store);
+    store->now_ms = coarse_clock_ms();
 }
 
 static void show_dirty(large_store_t *store) {

@@ -12,6 +12,7 @@
 
 #include <gtest/gtest.h>
 
+#include "coarse_clock.h"
 #include "demand.h"
 
 extern "C" {
@@ -162,41 +163,41 @@ TEST(Burst, LeavesLittle) {
 
 TEST(DemandMeasure, ARiseOfFreshMemoryIsNone) {
     demand_t demand = {};
-    demand_forget(&demand);
-    demand_taken(&demand, 0, 100);
+    demand_forget(&demand, coarse_clock_ms());
+    demand_taken(&demand, coarse_clock_ms(), 0, 100);
     demand_freed(&demand, 100);
-    EXPECT_EQ(demand_bytes(&demand, 1000), 0u);
+    EXPECT_EQ(demand_bytes(&demand, coarse_clock_ms(), 1000), 0u);
 }
 
 TEST(DemandMeasure, TheGreatestRiseIsForgottenByHalf) {
     demand_t demand = {};
-    demand_forget(&demand);
-    demand_taken(&demand, 60, 0);
+    demand_forget(&demand, coarse_clock_ms());
+    demand_taken(&demand, coarse_clock_ms(), 60, 0);
     demand_freed(&demand, 50);
-    demand_taken(&demand, 30, 0);
-    EXPECT_EQ(demand_bytes(&demand, 1000), 60u);
+    demand_taken(&demand, coarse_clock_ms(), 30, 0);
+    EXPECT_EQ(demand_bytes(&demand, coarse_clock_ms(), 1000), 60u);
     world_advance_clock_ms(2 * DEMAND_HALF_MS - 1); // not before it is so old
-    EXPECT_EQ(demand_bytes(&demand, 1000), 60u);
+    EXPECT_EQ(demand_bytes(&demand, coarse_clock_ms(), 1000), 60u);
     world_advance_clock_ms(1);
-    EXPECT_EQ(demand_bytes(&demand, 1000), 30u);
+    EXPECT_EQ(demand_bytes(&demand, coarse_clock_ms(), 1000), 30u);
     world_advance_clock_ms(10 * DEMAND_HALF_MS);
-    EXPECT_EQ(demand_bytes(&demand, 1000), 0u);
+    EXPECT_EQ(demand_bytes(&demand, coarse_clock_ms(), 1000), 0u);
 }
 
 TEST(DemandMeasure, WhatIsMissedAtASteadyRateCountsUpToWhatIsLive) {
     demand_t demand = {};
-    demand_forget(&demand);
+    demand_forget(&demand, coarse_clock_ms());
     for (int i = 0; i < 10; i++) {
-        demand_purged(&demand, 10);
-        demand_taken(&demand, 0, 10);
+        demand_purged(&demand, coarse_clock_ms(), 10);
+        demand_taken(&demand, coarse_clock_ms(), 0, 10);
         demand_freed(&demand, 10);
     }
-    EXPECT_EQ(demand_bytes(&demand, 1000), 10u + 100u);
-    EXPECT_EQ(demand_bytes(&demand, 50), 10u + 50u);
-    demand_taken(&demand, 0, 10); // nothing is left to be missed
-    EXPECT_EQ(demand_bytes(&demand, 1000), 10u + 100u);
+    EXPECT_EQ(demand_bytes(&demand, coarse_clock_ms(), 1000), 10u + 100u);
+    EXPECT_EQ(demand_bytes(&demand, coarse_clock_ms(), 50), 10u + 50u);
+    demand_taken(&demand, coarse_clock_ms(), 0, 10); // nothing is left to be missed
+    EXPECT_EQ(demand_bytes(&demand, coarse_clock_ms(), 1000), 10u + 100u);
     world_advance_clock_ms(20 * DEMAND_HALF_MS);
-    EXPECT_EQ(demand_bytes(&demand, 1000), 0u);
+    EXPECT_EQ(demand_bytes(&demand, coarse_clock_ms(), 1000), 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, Demand,
