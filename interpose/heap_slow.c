@@ -246,6 +246,7 @@ void heap_take_inbox(thread_heap_t *heap) {
     if (n_bytes == 0)
         return;
     atomic_fetch_sub_explicit(&heap->inbox_bytes, n_bytes, memory_order_relaxed);
+    heap->decay.is_done = false;
     remote_note_pages(heap);
     heap_purge_if_due(heap);
 }

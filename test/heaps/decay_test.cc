@@ -89,6 +89,25 @@ TEST_F(Decay, SleepingThreadsHeapsGiveBack) {
     heap_free(kept);
 }
 
+// A heap that has given everything back gets blocks home: they go back as well.
+TEST_F(Decay, WhatOthersFreeIntoASleepingHeapGoesBackToo) {
+    world_switch_to(1);
+    std::vector<uint8_t *> objects = allocate();
+    uint8_t *kept = static_cast<uint8_t *>(heap_malloc(kBytes));
+    world_switch_to(0);
+    for (int look = 0; look < 3; look++)
+        api_decay();
+    purge_budget_settle(0, kDebt);
+    free_most(objects, 0);
+    purge_budget_earn(kDebt);
+    EXPECT_GT(api_resident_bytes(kept), 8 * kMiB);
+    api_decay();
+    EXPECT_LT(api_resident_bytes(kept), 2 * kMiB);
+    EXPECT_STREQ(api_check(), nullptr);
+    world_switch_to(1);
+    heap_free(kept);
+}
+
 // Of a thread that is gone the lists go home as well: all of it can go back.
 TEST_F(Decay, DeadThreadsHeapsGiveBackTheirListsToo) {
     world_switch_to(1);
