@@ -151,6 +151,17 @@ TEST(NewFailure, WithoutHandlerThrowsOrReturnsNull) {
         }
 }
 
+// The compiler takes none but powers of two; who calls an operator by its name may say anything.
+TEST(NewFailure, NoAlignmentButAPowerOfTwo) {
+    for (const New &row : kNews)
+        for (size_t align : {0, 3, 24, 4095})
+            if (row.aligned && row.nothrow) {
+                EXPECT_EQ(row.call(100, std::align_val_t{align}), nullptr) << row.symbol;
+            } else if (row.aligned) {
+                EXPECT_THROW(row.call(100, std::align_val_t{align}), std::bad_alloc) << row.symbol;
+            }
+}
+
 TEST(NewFailure, HandlerIsCalledAgainUntilItIsTakenAway) {
     HandlerScope scope([] {
         if (++g_calls == 5)
