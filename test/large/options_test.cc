@@ -98,6 +98,13 @@ TEST_F(OptionsTest, Numbers) {
         expect_bad(std::string("validate:") + value);
 }
 
+TEST_F(OptionsTest, NumbersOutOfTheirRange) {
+    parse("decay_ms:1024g"); // 2^40, the most
+    EXPECT_EQ(to_.decay_ms, uint64_t{1} << 40);
+    EXPECT_TRUE(warnings_.empty());
+    expect_bad("decay_ms:1099511627777");
+}
+
 TEST_F(OptionsTest, SeveralItemsLastOneCounts) {
     parse(",stats:true,,validate:5,trace:1,validate:6,");
     EXPECT_TRUE(to_.stats);
