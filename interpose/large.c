@@ -307,10 +307,8 @@ void large_exchange(size_t fresh_bytes) {
 }
 
 void large_account(void) {
-    for (large_store_t *store = large_stores; store < large_stores_end(); store++) {
-        large_enter(store);
-        large_leave(store);
-    }
+    for (large_store_t *store = large_enter_first(); store; store = large_enter_next(store))
+        ; /* leaving it does that */
 }
 
 static void add_stats(large_stats_t *sum, const large_stats_t *stats) {
@@ -324,11 +322,8 @@ static void add_stats(large_stats_t *sum, const large_stats_t *stats) {
 
 void large_stats(large_stats_t *stats) {
     *stats = (large_stats_t){0};
-    for (large_store_t *store = large_stores; store < large_stores_end(); store++) {
-        large_enter(store);
+    for (large_store_t *store = large_enter_first(); store; store = large_enter_next(store))
         add_stats(stats, &store->stats);
-        large_leave(store);
-    }
 }
 
 static uint64_t resident_bytes(const arena_t *arena) {
@@ -340,11 +335,8 @@ static uint64_t resident_bytes(const arena_t *arena) {
 
 uint64_t large_resident_bytes(void) {
     uint64_t bytes = 0;
-    for (large_store_t *store = large_stores; store < large_stores_end(); store++) {
-        large_enter(store);
+    for (large_store_t *store = large_enter_first(); store; store = large_enter_next(store))
         bytes += resident_bytes(store->arenas) + resident_bytes(store->spans) +
                  resident_bytes(store->cached);
-        large_leave(store);
-    }
     return bytes;
 }

@@ -25,19 +25,15 @@ typedef struct {
 } foreach_t;
 
 static void foreach_live(void *arg, extent_t *extent) {
-    const foreach_t *foreach = arg;
+    const foreach_t *call = arg;
     if (extent->state == EXTENT_LIVE)
-        foreach
-            ->func(foreach->arg, extent->memory, extent->bytes);
+        call->func(call->arg, extent->memory, extent->bytes);
 }
 
 void large_foreach(void (*func)(void *arg, void *pointer, size_t bytes), void *arg) {
-    foreach_t foreach = {func, arg};
-    for (large_store_t *store = large_stores; store < large_stores_end(); store++) {
-        large_enter(store);
-        visit_extents(store, foreach_live, &foreach);
-        large_leave(store);
-    }
+    foreach_t call = {func, arg};
+    for (large_store_t *store = large_enter_first(); store; store = large_enter_next(store))
+        visit_extents(store, foreach_live, &call);
 }
 
 /* ---- Validation.  Links of a damaged store are not followed any further than L1 allows. ---- */
@@ -219,11 +215,10 @@ static const char *violation(const large_store_t *store) {
 }
 
 const char *large_validate(void) {
-    const char *what = NULL;
-    for (large_store_t *store = large_stores; store < large_stores_end() && !what; store++) {
-        large_enter(store);
-        what = violation(store);
-        large_leave(store);
+    for (large_store_t *store = large_enter_first(); store; store = large_enter_next(store)) {
+        const char *what = violation(store);
+        if (what)
+            return large_leave(store), what;
     }
-    return what;
+    return NULL;
 }

@@ -208,6 +208,22 @@ uint16_t large_store_owner(const large_store_t *store); /* of its regions */
  * time. */
 void large_enter(large_store_t *store);
 void large_leave(large_store_t *store);
+
+/* Every store in turn, entered: for (s = large_enter_first(); s; s = large_enter_next(s)).  Who
+ * stops earlier leaves the last one. */
+static inline large_store_t *large_enter_first(void) {
+    large_enter(large_stores);
+    return large_stores;
+}
+
+static inline large_store_t *large_enter_next(large_store_t *store) {
+    large_leave(store);
+    if (++store == large_stores_end())
+        return NULL;
+    large_enter(store);
+    return store;
+}
+
 void large_lock(large_store_t *store);
 void large_unlock(large_store_t *store);
 
