@@ -16,7 +16,7 @@
  * thread_heap_t it is the beginning, as far as these paths read. */
 extern _Thread_local thread_heap_t *self_heap;
 extern const struct no_heap {
-    block_t *empty_slot;
+    _Alignas(thread_heap_t) block_t *empty_slot;
     uintptr_t key;
     owner_id_t fast_id, id;
     uintptr_t only_region;
