@@ -134,7 +134,7 @@ static inline void *get_listed(size_t bytes) {
         return NULL;
     size_t size_class = likely(bytes <= SMALL_MAX_BYTES) ? heap->small_class[(bytes + 15) / 16]
                                                          : size_class_of_medium(bytes);
-    return *heap_slot(heap, heap->list_top[size_class]) ? fast_pop(heap, size_class, bytes) : NULL;
+    return list_is_empty(heap, size_class) ? NULL : fast_pop(heap, size_class, bytes);
 }
 
 void *heap_calloc(size_t n, size_t bytes) {

@@ -213,6 +213,19 @@ TEST(Calloc, IsZeroAmongMixedDirt) {
         free(object);
 }
 
+// What is known to be zero is not cleared, so not made resident either.
+TEST(Calloc, FreshMemoryStaysUntouched) {
+    for (size_t size : {30000ul, 200000ul}) {
+        std::vector<void *> objects(64 * MiB / size);
+        size_t before = resident_bytes();
+        for (void *&object : objects)
+            object = calloc(1, size);
+        EXPECT_LT(resident_bytes(), before + 32 * MiB) << size;
+        for (void *object : objects)
+            free(object);
+    }
+}
+
 // Growth by realloc hands over stale bytes at most, never those of another live object; a calloc
 // that takes what a shrink gave up is zero again.
 TEST(Calloc, IsZeroWhereAShrinkGaveUpMemory) {
