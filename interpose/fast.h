@@ -27,14 +27,16 @@ static inline void *fast_pop(thread_heap_t *heap, size_t size_class, size_t byte
     return block;
 }
 
+/* N_CLASSES, whose list is always empty, for more than MEDIUM_MAX_BYTES. */
+static inline size_t fast_class(const thread_heap_t *heap, size_t bytes) {
+    if (likely(bytes <= SMALL_MAX_BYTES))
+        return heap->small_class[(bytes + 15) / 16];
+    return likely(bytes <= MEDIUM_MAX_BYTES) ? size_class_of_medium(bytes) : N_CLASSES;
+}
+
 static inline void *fast_malloc(size_t bytes) {
     thread_heap_t *heap = self_heap;
-    if (unlikely(bytes > SMALL_MAX_BYTES)) {
-        if (bytes > MEDIUM_MAX_BYTES)
-            return heap_malloc_slow(bytes);
-        return fast_pop(heap, size_class_of_medium(bytes), bytes);
-    }
-    return fast_pop(heap, heap->small_class[(bytes + 15) / 16], bytes);
+    return fast_pop(heap, fast_class(heap, bytes), bytes);
 }
 
 /* Push a block whose list is known. */

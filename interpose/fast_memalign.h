@@ -26,15 +26,11 @@ static inline size_t memalign_rounded(size_t align, size_t bytes) {
  * always is on a list of blocks of a run; else NULL. */
 static inline void *fast_memalign_pop(size_t align, size_t bytes) {
     thread_heap_t *heap = self_heap;
-    unsigned size_class;
-    if (likely(memalign_is_small(align, bytes))) {
+    if (likely(memalign_is_small(align, bytes)))
         bytes = memalign_rounded(align, bytes);
-        size_class = heap->small_class[(bytes + 15) / 16];
-    } else if (bytes > SMALL_MAX_BYTES && bytes <= MEDIUM_MAX_BYTES) {
-        size_class = size_class_of_medium(bytes);
-    } else {
+    else if (bytes <= SMALL_MAX_BYTES)
         return NULL;
-    }
+    size_t size_class = fast_class(heap, bytes);
     block_t *block = *heap_slot(heap, heap->list_top[size_class]);
     if (unlikely(block == NO_BLOCK || ((uintptr_t)block & (align - 1)) != 0))
         return NULL;

@@ -130,10 +130,7 @@ void *heap_malloc(size_t bytes) {
 /* From the calling thread's list, if there is a block on it; else NULL. */
 static inline void *get_listed(size_t bytes) {
     thread_heap_t *heap = self_heap;
-    if (unlikely(bytes > MEDIUM_MAX_BYTES))
-        return NULL;
-    size_t size_class = likely(bytes <= SMALL_MAX_BYTES) ? heap->small_class[(bytes + 15) / 16]
-                                                         : size_class_of_medium(bytes);
+    size_t size_class = fast_class(heap, bytes);
     return list_is_empty(heap, size_class) ? NULL : fast_pop(heap, size_class, bytes);
 }
 
