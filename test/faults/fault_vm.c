@@ -36,13 +36,17 @@ static int note_libmheap(struct dl_phdr_info *info, size_t size, void *arg) {
     (void)size, (void)arg;
     if (!strstr(info->dlpi_name, "libmheap"))
         return 0;
+    uintptr_t begin = UINTPTR_MAX, end = 0; /* of all parts with code: it may have several */
     for (unsigned i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &info->dlpi_phdr[i];
         if (part->p_type != PT_LOAD || !(part->p_flags & PF_X))
             continue;
-        code_end = info->dlpi_addr + part->p_vaddr + part->p_memsz;
-        code_begin = info->dlpi_addr + part->p_vaddr;
+        uintptr_t part_begin = info->dlpi_addr + part->p_vaddr;
+        begin = part_begin < begin ? part_begin : begin;
+        end = part_begin + part->p_memsz > end ? part_begin + part->p_memsz : end;
     }
+    code_end = end;
+    code_begin = begin;
     return 1;
 }
 
