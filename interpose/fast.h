@@ -91,14 +91,12 @@ static inline bool is_own(const thread_heap_t *heap, const void *pointer) {
 static inline void fast_free(void *pointer) {
     thread_heap_t *heap = self_heap;
     region_t *region = (region_t *)heap->only_region;
-    uint64_t place = (uintptr_t)pointer - (uintptr_t)region;
-    if (unlikely(place >= REGION_BYTES)) {
-        if (!is_own(heap, pointer))
+    if (unlikely((uintptr_t)pointer - (uintptr_t)region >= REGION_BYTES)) { /* as is_own */
+        if (owner_of(pointer) != heap->fast_id)
             return heap_free_other(pointer); /* NULL, too */
         region = region_of(pointer);
-        place = (uintptr_t)pointer - (uintptr_t)region;
     }
-    size_t tile_class = __atomic_load_n(&region->tile_class[place / TILE_BYTES], __ATOMIC_RELAXED);
+    size_t tile_class = region_tile_class(region, pointer);
     uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
     /* As run_offset_is_block.  Hardly any offset is a block's in a tile of elements: one test for
      * both, and for the first byte the list, which is full. */

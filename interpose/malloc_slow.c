@@ -238,8 +238,6 @@ static void free_object(void *pointer, const object_t *object, const char *funct
 }
 
 void heap_free_slow(void *pointer) {
-    if (!pointer)
-        return;
     if (owner_is_large(owner_of(pointer)))
         return free_large(pointer, "free");
     object_t object = object_at(pointer);

@@ -72,7 +72,8 @@ static inline void *region_tile_start(region_t *region, unsigned tile) {
 }
 
 static inline unsigned region_tile_class(const region_t *region, const void *pointer) {
-    return __atomic_load_n(&region->tile_class[region_tile(pointer)], __ATOMIC_RELAXED);
+    size_t place = (uintptr_t)pointer - (uintptr_t)region;
+    return __atomic_load_n(&region->tile_class[place / TILE_BYTES], __ATOMIC_RELAXED);
 }
 
 static inline void region_set_tile_class(region_t *region, unsigned tile, unsigned tile_class) {

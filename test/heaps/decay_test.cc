@@ -36,6 +36,23 @@ void free_most(const std::vector<uint8_t *> &objects, size_t keep) {
         heap_free(object);
 }
 
+// All of them, and none of their pages goes back meanwhile.
+void free_without_budget(const std::vector<uint8_t *> &objects) {
+    purge_budget_settle(0, kDebt);
+    free_most(objects, 0);
+    purge_budget_earn(kDebt);
+}
+
+// `kept` is the last object of the first thread's heap.
+void expect_the_next_look_gives_back(uint8_t *kept) {
+    EXPECT_GT(api_resident_bytes(kept), 8 * kMiB);
+    api_decay();
+    EXPECT_LT(api_resident_bytes(kept), 2 * kMiB);
+    EXPECT_STREQ(api_check(), nullptr);
+    world_switch_to(1);
+    heap_free(kept);
+}
+
 class Decay : public testing::Test {
   protected:
     void SetUp() override { heap_free(heap_malloc(1)); }
@@ -74,19 +91,12 @@ TEST_F(Decay, PagesAmongLiveObjectsGoBackInTheFreesThemselves) {
 TEST_F(Decay, SleepingThreadsHeapsGiveBack) {
     world_switch_to(1);
     std::vector<uint8_t *> objects = allocate();
-    purge_budget_settle(0, kDebt);
-    free_most(objects, 0);
-    purge_budget_earn(kDebt);
+    free_without_budget(objects);
     uint8_t *kept = static_cast<uint8_t *>(heap_malloc(kBytes));
     world_switch_to(0);
     EXPECT_GT(api_resident_bytes(kept), 8 * kMiB);
     EXPECT_TRUE(api_decay()); // the first look only sees what there is
-    EXPECT_GT(api_resident_bytes(kept), 8 * kMiB);
-    api_decay();
-    EXPECT_LT(api_resident_bytes(kept), 2 * kMiB);
-    EXPECT_STREQ(api_check(), nullptr);
-    world_switch_to(1);
-    heap_free(kept);
+    expect_the_next_look_gives_back(kept);
 }
 
 // A heap that has given everything back gets blocks home: they go back as well.
@@ -97,15 +107,8 @@ TEST_F(Decay, WhatOthersFreeIntoASleepingHeapGoesBackToo) {
     world_switch_to(0);
     for (int look = 0; look < 3; look++)
         api_decay();
-    purge_budget_settle(0, kDebt);
-    free_most(objects, 0);
-    purge_budget_earn(kDebt);
-    EXPECT_GT(api_resident_bytes(kept), 8 * kMiB);
-    api_decay();
-    EXPECT_LT(api_resident_bytes(kept), 2 * kMiB);
-    EXPECT_STREQ(api_check(), nullptr);
-    world_switch_to(1);
-    heap_free(kept);
+    free_without_budget(objects);
+    expect_the_next_look_gives_back(kept);
 }
 
 // Of a thread that is gone the lists go home as well: all of it can go back.
