@@ -361,6 +361,29 @@ TEST(Guard, MallocWorksOnAfterItsSlabWasOverwritten) {
     EXPECT_TRUE(is_reported(outcome, "free", "written to past its end"));
 }
 
+// ---- Places where no object is ---------------------------------------------------------------
+
+// Each size has slabs of its own, and nobody else has objects of this one: so all of the slab but
+// the object itself is the place of none, the slots that were never used included.
+TEST(NoObject, InTheRestOfItsSlab) {
+    constexpr size_t kSize = 9000, kSlot = 9216, kSlab = 64 * KiB;
+    void *object = opaque(malloc(kSize));
+    auto slab = reinterpret_cast<uintptr_t>(object) & ~(kSlab - 1);
+    ASSERT_EQ((reinterpret_cast<uintptr_t>(object) - slab) % kSlot, 0u);
+    for (size_t offset = 0; offset < kSlab; offset += kSlot)
+        for (size_t inside : {size_t{0}, size_t{1}, size_t{16}, kSize, kSlot - 16}) {
+            void *pointer = reinterpret_cast<void *>(slab + offset + inside);
+            if (pointer == object || offset + inside >= kSlab)
+                continue;
+            EXPECT_TRUE(is_reported(run_in_child([&] { free(opaque(pointer)); }), "free", ""));
+            EXPECT_TRUE(is_reported(run_in_child([&] { opaque(realloc(opaque(pointer), 10)); }),
+                                    "realloc", ""));
+            EXPECT_TRUE(is_reported(run_in_child([&] { malloc_usable_size(opaque(pointer)); }),
+                                    "malloc_usable_size", ""));
+        }
+    free(object);
+}
+
 // ---- Freed as another thing than it is ------------------------------------------------------
 
 TEST_P(Slab, SizedFreeComparesTheSize) {
