@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 static int foreign[16];
@@ -18,6 +17,14 @@ static void expect(int condition, const char *what) {
     if (!condition)
         printf("not so: %s\n", what);
     failures += !condition;
+}
+
+/* Of the set's bytes the kernel writes only those that stand for signals. */
+static int same_signals(const sigset_t *a, const sigset_t *b) {
+    for (int number = 1; number <= SIGRTMAX; number++)
+        if (sigismember(a, number) != sigismember(b, number))
+            return 0;
+    return 1;
 }
 
 int main(void) {
@@ -35,7 +42,7 @@ int main(void) {
     free(keep);
     expect(errno == 77, "free keeps errno");
     sigprocmask(SIG_SETMASK, NULL, &after);
-    expect(!memcmp(&before, &after, sizeof before), "the mask is as it was");
+    expect(same_signals(&before, &after), "the mask is as it was");
     sigpending(&after);
     expect(!sigismember(&after, SIGPIPE), "no SIGPIPE is left");
 
