@@ -66,13 +66,15 @@ void heap_put_list(thread_heap_t *heap, unsigned size_class) {
     heap_put_bottom(heap, size_class, list_n_blocks(heap, size_class));
 }
 
-/* Blocks are not looked at on their way home, but here there is time. */
+/* Blocks are not looked at on their way home, but here there is time.  Damaged ones stay behind, as
+ * in pop. */
 static void check_marks(thread_heap_t *heap, unsigned size_class) {
     block_t **block = heap_slot(heap, heap->list_top[size_class]);
     for (; *block != NO_BLOCK; block--)
         if (block_is_damaged(*block, heap->key)) {
             report_damage(*block, "free");
-            block_set_mark(*block, heap->key);
+            *block = *heap_slot(heap, heap->list_top[size_class]);
+            heap->list_top[size_class] -= (int32_t)sizeof *block;
         }
 }
 

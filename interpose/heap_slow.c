@@ -69,15 +69,17 @@ static void *refill_medium(thread_heap_t *heap, unsigned size_class, bool *is_ze
     return first;
 }
 
-/* NULL if the list is empty. */
+/* NULL if the list is empty.  A block without its mark is lost, if the program goes on: it may be
+ * here twice, and somebody's by now. */
 static block_t *pop(thread_heap_t *heap, unsigned size_class) {
-    block_t *block = *heap_slot(heap, heap->list_top[size_class]);
-    if (block == NO_BLOCK)
-        return NULL;
-    if (block_is_damaged(block, heap->key))
-        report_damage(block, "malloc"); /* it is free all the same */
-    heap->list_top[size_class] -= (int32_t)sizeof block;
-    return block;
+    block_t *block;
+    while ((block = *heap_slot(heap, heap->list_top[size_class])) != NO_BLOCK) {
+        heap->list_top[size_class] -= (int32_t)sizeof block;
+        if (!block_is_damaged(block, heap->key))
+            return block;
+        report_damage(block, "malloc");
+    }
+    return NULL;
 }
 
 static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
