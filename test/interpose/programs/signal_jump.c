@@ -51,8 +51,12 @@ int main(void) {
     if (!stack.ss_sp || sigaltstack(&stack, NULL) != 0)
         return 1;
     sigaction(SIGALRM, &action, NULL);
-    setitimer(ITIMER_REAL, &timer, NULL);
-    sigsetjmp(back, 1);
+    sigset_t alarms;
+    sigemptyset(&alarms);
+    sigaddset(&alarms, SIGALRM);
+    if (sigsetjmp(back, 0) == 0) /* before the first signal may come */
+        setitimer(ITIMER_REAL, &timer, NULL);
+    sigprocmask(SIG_UNBLOCK, &alarms, NULL); /* not before the handler's stack is left */
     if (n_jumps < 300)
         work();
     timer = (struct itimerval){{0, 0}, {0, 0}};
