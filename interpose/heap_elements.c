@@ -7,6 +7,7 @@
 #include "object.h"
 #include "options.h"
 #include "purge_budget.h"
+#include "vm.h"
 
 static void *element_address(heap_mheap_t *entry, mheap_uoffset_t uoffset) {
     return (char *)region_vector(entry->region) + uoffset;
@@ -57,6 +58,21 @@ static void *get_from_free_lists(thread_heap_t *heap, size_t bytes, size_t align
     return NULL;
 }
 
+/*
+ * Huge pages are declined for a region when so much of it is accessible that there could be one,
+ * and not before: what the system is set to is read from a file, a hundredth of what a small
+ * process takes.  The region's first huge page has small ones in use by then, the next is not
+ * accessible as a whole before as much again.
+ */
+#define HUGE_PAGE_BYTES ((uint64_t)2 << 20)
+
+static void keep_small_pages(heap_mheap_t *entry, uint64_t accessible_before) {
+    const mheap_t *h = region_mheap(entry->region);
+    uint64_t first = HUGE_PAGE_BYTES - REGION_HEADER_BYTES;
+    if (accessible_before < first && h->accessible_len >= first)
+        vm_keep_small_pages(entry->region, REGION_HEADER_BYTES + h->max_len);
+}
+
 static void *get_from_end(thread_heap_t *heap, heap_mheap_t *entry, size_t bytes, size_t align,
                           bool *is_zero) {
     if (entry->tail_bytes < bytes + MHEAP_TAG_BYTES)
@@ -65,6 +81,7 @@ static void *get_from_end(thread_heap_t *heap, heap_mheap_t *entry, size_t bytes
     uint64_t accessible_before = h->accessible_len;
     mheap_uoffset_t uoffset = mheap_get_extend(h, bytes, align, 0, is_zero);
     uint64_t grown = h->accessible_len - accessible_before;
+    keep_small_pages(entry, accessible_before);
     heap->fresh_bytes += grown;
     purge_budget_earn(grown + grown / 4); /* tags written when runs are cut out go back again */
     if (uoffset == MHEAP_GROUNDED)

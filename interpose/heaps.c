@@ -150,8 +150,7 @@ static region_t *make_region(size_t min_bytes) {
             return NULL;
         bytes /= 2;
     }
-    vm_keep_small_pages(region, bytes);
-    if (!vm_commit(region, commit)) {
+    if (!vm_commit(region, commit)) { /* less than a huge page: heap_elements.c */
         vm_release(region, bytes);
         return NULL;
     }

@@ -52,7 +52,7 @@ bool vm_purge(void *memory, size_t bytes);
 void vm_huge_pages(void *memory, size_t bytes, bool wanted);
 
 /* Memory that is used little by little gets no huge pages where the system is set to give them to
- * everybody ("always"): the first byte would cost two megabytes. */
+ * everybody ("always"): the first byte would cost two megabytes.  The first call reads a file. */
 void vm_keep_small_pages(void *memory, size_t bytes);
 
 /* Move `bytes` of pages to `to` (accessible or reserved memory of ours there is replaced), leaving

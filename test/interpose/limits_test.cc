@@ -299,7 +299,8 @@ TEST(Background, GivesBackWhileTheProgramSleeps) {
 
 // ---- Huge pages -----------------------------------------------------------------------------
 
-// Where the system gives huge pages to everybody, our regions decline: the kernel's flag "nh".
+// Where the system gives huge pages to everybody, our regions decline as soon as there could be
+// one: the kernel's flag "nh".
 TEST(HugePages, NotForHeapsWhereTheyAreForEverybody) {
     SKIP_UNDER_STAND_IN("regions");
     std::ifstream setting("/sys/kernel/mm/transparent_hugepage/enabled");
@@ -307,7 +308,10 @@ TEST(HugePages, NotForHeapsWhereTheyAreForEverybody) {
     setting >> first;
     if (first != "[always]")
         GTEST_SKIP() << "the system's setting is not \"always\": " << first;
-    void *object = malloc(100);
+    std::vector<void *> objects(128);
+    for (void *&each : objects)
+        each = malloc(30000);
+    void *object = objects.back();
     std::ifstream smaps("/proc/self/smaps");
     bool is_in = false, has_flag = false;
     for (std::string line; std::getline(smaps, line);) {
@@ -318,5 +322,6 @@ TEST(HugePages, NotForHeapsWhereTheyAreForEverybody) {
             has_flag = line.find(" nh") != std::string::npos;
     }
     EXPECT_TRUE(has_flag);
-    free(object);
+    for (void *each : objects)
+        free(each);
 }
