@@ -4,15 +4,13 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "heap_slow.h"
 #include "heaps.h"
 #include "options.h"
+#include "system_call.h"
 #include "vm.h"
 
 #define STACK_BYTES ((size_t)64 << 10) /* besides what thread-local variables take of it */
@@ -27,15 +25,17 @@ void background_enable(void) {
 
 static void wait_ms(uint64_t ms) {
     struct timespec left = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
-    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+    while (system_call(SYS_nanosleep, (long)&left, (long)&left, 0, 0, 0) == -EINTR)
         ;
 }
 
+static void futex(int op) {
+    system_call(SYS_futex, (long)&background_is_asleep, op, 1, 0, 0);
+}
+
 void background_wake(void) {
-    int saved_errno = errno;
     if (__atomic_exchange_n(&background_is_asleep, 0, __ATOMIC_RELAXED))
-        syscall(SYS_futex, &background_is_asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-    errno = saved_errno;
+        futex(FUTEX_WAKE_PRIVATE);
 }
 
 /* What becomes free between the trim and the sleep sees the flag, which was set before, and wakes:
@@ -43,28 +43,26 @@ void background_wake(void) {
 __attribute__((cold)) static void *run(void *unused) {
     /* Not SCHED_IDLE: on a busy machine whoever waits for a lock that we hold would wait for long.
      */
-    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 19);
+    system_call(SYS_setpriority, PRIO_PROCESS, system_call(SYS_gettid, 0, 0, 0, 0, 0), 19, 0, 0);
     for (;;) {
         wait_ms(options.decay_ms > TICK_MS ? options.decay_ms : TICK_MS);
         __atomic_store_n(&background_is_asleep, 1, __ATOMIC_SEQ_CST);
         heaps_trim();
         while (__atomic_load_n(&background_is_asleep, __ATOMIC_RELAXED))
-            syscall(SYS_futex, &background_is_asleep, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
+            futex(FUTEX_WAIT_PRIVATE);
     }
     return unused;
 }
 
 __attribute__((cold)) static bool create_thread(void) {
     pthread_attr_t attributes;
-    sigset_t all, before;
     pthread_t thread;
-    sigfillset(&all);
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    uint64_t before = signals_block(SIGNALS_ALL & ~SIGNALS_OF_LIBC);
     int result = pthread_create(&thread, &attributes, run, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_block(before);
     pthread_attr_destroy(&attributes);
     return result == 0;
 }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "check.h"
 
-#include <string.h>
-
 #include "hardened.h"
 #include "heap_slots.h"
 #include "heaps.h"
@@ -150,8 +148,9 @@ bool check_heap(thread_heap_t *heap, violation_t *violation) {
             return false;
     if (sums.ready_bytes != heap->ready_bytes)
         return violated(violation, "H4: the heap's sum of ready bytes is wrong", heap);
-    if (memcmp(sums.n_runs, heap->n_runs, sizeof sums.n_runs) != 0)
-        return violated(violation, "H4: the heap's number of runs of a class is wrong", heap);
+    for (unsigned c = 0; c < N_SMALL_CLASSES; c++)
+        if (sums.n_runs[c] != heap->n_runs[c])
+            return violated(violation, "H4: the heap's number of runs of a class is wrong", heap);
     return check_lists(heap, sums.n_listed, violation);
 }
 

@@ -15,13 +15,10 @@
  */
 #include "glibc_malloc.h"
 
-#include <errno.h>
-#include <sched.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
+#include "system_call.h"
 #include "vm.h"
 
 /* Weak: in a program linked statically there is no second malloc, and none may be pulled in. */
@@ -43,11 +40,7 @@ extern void libc_free(void *pointer) __asm__("__libc_free") __attribute__((weak)
 /* The kernel reads a signal set before it looks at what to do with it, and "nothing" is not legal.
  */
 static bool is_readable(const void *address) {
-    int saved_errno = errno;
-    long result = syscall(SYS_rt_sigprocmask, ~0, address, NULL, sizeof(uint64_t));
-    bool is_fault = result != 0 && errno == EFAULT;
-    errno = saved_errno;
-    return !is_fault;
+    return system_call(SYS_rt_sigprocmask, ~0, (long)address, 0, sizeof(uint64_t), 0) != -EFAULT;
 }
 
 /* The word at `address`, a multiple of its size; false if there is none. */
@@ -167,7 +160,7 @@ bool glibc_malloc_owns(const void *pointer) {
     for (unsigned i = 0; i < N_TRIES; i++) {
         if (is_chunk(address - 2 * sizeof(size_t)))
             return true;
-        sched_yield();
+        system_call(SYS_sched_yield, 0, 0, 0, 0, 0);
     }
     return false;
 }

@@ -8,6 +8,7 @@
 #include "heaps.h"
 #include "large.h"
 #include "limits.h"
+#include "text.h"
 #include "vm.h"
 
 /* Where systems mount the two versions of control groups. */
@@ -32,14 +33,14 @@ typedef struct {
 
 /* Up to the mark, or the end of the line. */
 static part_t part_until(const char *text, const char *marks) {
-    return (part_t){text, strcspn(text, marks)};
+    return (part_t){text, text_bytes_until(text, marks)};
 }
 
 static bool is_memory(part_t controllers) {
     static const char name[] = "memory";
     const size_t n = sizeof name - 1;
     for (const char *at = controllers.text; at + n <= controllers.text + controllers.n_bytes; at++)
-        if ((at == controllers.text || at[-1] == ',') && memcmp(at, name, n) == 0 &&
+        if ((at == controllers.text || at[-1] == ',') && text_begins(at, name) &&
             (at[n] == ',' || at[n] == ':'))
             return true;
     return false;
@@ -47,7 +48,7 @@ static bool is_memory(part_t controllers) {
 
 static bool set_group(group_t *group, unsigned version, part_t path) {
     const char *root = hierarchies[version - 1].root;
-    size_t n_root = strlen(root), n_path = path.n_bytes;
+    size_t n_root = text_bytes(root), n_path = path.n_bytes;
     while (n_path && path.text[n_path - 1] == '/')
         n_path--;
     /* Behind it are the name of the file and two more bytes. */
@@ -109,7 +110,7 @@ uint64_t group_limit_number(const char *text) {
 static uint64_t limit_of(group_t *group) {
     char text[32];
     group->folder[group->n_bytes] = '/';
-    memcpy(group->folder + group->n_bytes + 1, group->file, strlen(group->file) + 1);
+    memcpy(group->folder + group->n_bytes + 1, group->file, text_bytes(group->file) + 1);
     uint64_t limit = vm_read_file(group->folder, text, sizeof text) ? group_limit_number(text) : 0;
     group->folder[group->n_bytes] = '\0';
     return limit;

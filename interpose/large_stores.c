@@ -10,11 +10,10 @@
  */
 #include "large_internal.h"
 
-#include <sched.h>
-
 #include "limits.h"
 #include "owner.h"
 #include "processor.h"
+#include "system_call.h"
 
 large_store_t large_stores[LARGE_N_STORES];
 uint32_t large_n_stores = 1;
@@ -113,7 +112,7 @@ static void lock_with_nothing_leaving(large_store_t *store) {
     lock_acquire(&store->lock);
     while (store->leaving) {
         lock_release(&store->lock);
-        sched_yield();
+        system_call(SYS_sched_yield, 0, 0, 0, 0, 0);
         lock_acquire(&store->lock);
     }
 }

@@ -13,6 +13,7 @@
 #include "heaps.h"
 #include "options.h"
 #include "stats.h"
+#include "system_call.h"
 #include "trace.h"
 
 bool observe_is_on;
@@ -27,20 +28,26 @@ static _Atomic uint64_t operations; /* for validate; relaxed, only a count */
  * go to a copy of it, out of the way of the program's own descriptors - if it still is that file.
  */
 static int report_fd = STDERR_FILENO;
-static struct stat report_file;
+static struct statx report_file;
 
 #define REPORT_FD_MIN 512
 
+static bool file_of(int descriptor, struct statx *file) {
+    return system_call(SYS_statx, descriptor, (long)"", AT_EMPTY_PATH, STATX_INO, (long)file) == 0;
+}
+
 static void open_report(void) {
-    int copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, REPORT_FD_MIN);
-    if (copy >= 0 && fstat(copy, &report_file) == 0)
+    int copy = (int)system_call(SYS_fcntl, STDERR_FILENO, F_DUPFD_CLOEXEC, REPORT_FD_MIN, 0, 0);
+    if (copy >= 0 && file_of(copy, &report_file))
         report_fd = copy;
 }
 
 static int report_descriptor(void) {
-    struct stat now;
-    bool is_ours = report_fd != STDERR_FILENO && fstat(report_fd, &now) == 0 &&
-                   now.st_dev == report_file.st_dev && now.st_ino == report_file.st_ino;
+    struct statx now;
+    bool is_ours = report_fd != STDERR_FILENO && file_of(report_fd, &now) &&
+                   now.stx_dev_major == report_file.stx_dev_major &&
+                   now.stx_dev_minor == report_file.stx_dev_minor &&
+                   now.stx_ino == report_file.stx_ino;
     return is_ours ? report_fd : STDERR_FILENO;
 }
 

@@ -2,10 +2,10 @@
 #include "options.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "fatal.h"
+#include "text.h"
 
 #define VARIABLE "MHEAP_CONF"
 
@@ -25,7 +25,7 @@ typedef struct {
 } slice_t;
 
 static bool slice_is(slice_t slice, const char *word) {
-    return strlen(word) == slice.n_bytes && memcmp(slice.text, word, slice.n_bytes) == 0;
+    return text_bytes(word) == slice.n_bytes && text_begins(slice.text, word);
 }
 
 static bool parse_bool(slice_t value, bool *to) {
@@ -101,15 +101,14 @@ static item_result_t parse_item(slice_t key, slice_t value, options_t *to) {
 __attribute__((cold)) void options_parse(const char *text, options_t *to, options_warn_fn *warn,
                                          void *arg) {
     while (*text) {
-        slice_t item = {text, strcspn(text, ",")};
+        slice_t item = {text, text_bytes_until(text, ",")};
         text += item.n_bytes + (text[item.n_bytes] == ',');
         if (item.n_bytes == 0)
             continue;
-        const char *colon = memchr(item.text, ':', item.n_bytes);
-        slice_t key = {item.text, colon ? (size_t)(colon - item.text) : item.n_bytes};
+        slice_t key = {item.text, text_bytes_until(item.text, ":,")};
         slice_t value = {item.text + key.n_bytes, 0}; /* empty: good for no option */
-        if (colon)
-            value = (slice_t){colon + 1, item.n_bytes - key.n_bytes - 1};
+        if (*value.text == ':')
+            value = (slice_t){value.text + 1, item.n_bytes - key.n_bytes - 1};
         item_result_t result = parse_item(key, value, to);
         if (result == ITEM_UNKNOWN_KEY)
             warn(arg, key.text, key.n_bytes, "unknown key");

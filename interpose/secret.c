@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "secret.h"
 
-#include <errno.h>
 #include <stdatomic.h>
 #include <sys/auxv.h>
 #include <sys/random.h>
 #include <time.h>
+
+#include "system_call.h"
 
 static _Atomic uint64_t secret;
 
@@ -30,11 +31,8 @@ static uint64_t weak_random(void) {
 
 uint64_t secret_draw(void) {
     uint64_t bits;
-    int saved_errno = errno;
-    if (getrandom(&bits, sizeof bits, GRND_NONBLOCK) != (ssize_t)sizeof bits)
-        bits = weak_random();
-    errno = saved_errno;
-    return bits;
+    long n_bytes = system_call(SYS_getrandom, (long)&bits, sizeof bits, GRND_NONBLOCK, 0, 0);
+    return n_bytes == sizeof bits ? bits : weak_random();
 }
 
 uint64_t secret_random(void) {

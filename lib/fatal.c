@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "fatal.h"
 
-#include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "system_call.h"
 
 void line_text(line_t *line, const char *text) {
     while (*text && line->n_bytes < sizeof line->text - 1) /* room for the newline */
@@ -38,42 +36,37 @@ void line_pointer(line_t *line, const void *pointer) {
 }
 
 void line_write(line_t *line, int file_descriptor) {
-    int saved_errno = errno;
     line->text[line->n_bytes++] = '\n';
     for (size_t done = 0; done < line->n_bytes;) {
-        ssize_t n = write(file_descriptor, line->text + done, line->n_bytes - done);
-        if (n < 0 && errno != EINTR)
+        long n = system_call(SYS_write, file_descriptor, (long)(line->text + done),
+                             (long)(line->n_bytes - done), 0, 0);
+        if (n < 0 && n != -EINTR)
             break;
         done += n > 0 ? (size_t)n : 0;
     }
     line->n_bytes = 0;
-    errno = saved_errno;
 }
 
 /* Is there room for a line, at once or within a while?  A line is less than PIPE_BUF bytes, so what
  * poll promises for a pipe is enough. */
 static bool is_writable(int file_descriptor) {
     struct pollfd request = {.fd = file_descriptor, .events = POLLOUT};
-    return poll(&request, 1, REPORT_WAIT_MS) == 1;
+    struct timespec wait = {REPORT_WAIT_MS / 1000, REPORT_WAIT_MS % 1000 * 1000000L};
+    return system_call(SYS_ppoll, (long)&request, 1, (long)&wait, 0, sizeof(uint64_t)) == 1;
 }
 
+/* With all signals blocked nor is the thread cancelled. */
 void line_report(line_t *line) {
-    int saved_errno = errno, cancel_state;
-    sigset_t all, sigpipe, mask, pending;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-    sigemptyset(&sigpipe);
-    sigaddset(&sigpipe, SIGPIPE);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &mask);
-    sigpending(&pending);
+    const uint64_t sigpipe = SIGNAL_BIT(SIGPIPE);
+    const struct timespec no_time = {0};
+    uint64_t pending = 0, mask = signals_block(SIGNALS_ALL);
+    system_call(SYS_rt_sigpending, (long)&pending, sizeof pending, 0, 0, 0);
     if (is_writable(STDERR_FILENO))
         line_write(line, STDERR_FILENO);
-    if (!sigismember(&pending, SIGPIPE)) /* then it is ours, if there is one */
-        sigtimedwait(&sigpipe, NULL, &(struct timespec){0});
-    pthread_sigmask(SIG_SETMASK, &mask, NULL);
-    pthread_setcancelstate(cancel_state, NULL);
+    if (!(pending & sigpipe)) /* then it is ours, if there is one */
+        system_call(SYS_rt_sigtimedwait, (long)&sigpipe, 0, (long)&no_time, sizeof sigpipe, 0);
+    signals_block(mask);
     line->n_bytes = 0;
-    errno = saved_errno;
 }
 
 static __thread bool is_aborting;
@@ -85,8 +78,10 @@ bool fatal_is_aborting(void) {
 void (*fatal_leave)(void);
 
 void fatal_abort(void) {
-    if (is_aborting) /* a mistake in the handler itself, which would come here for ever */
-        signal(SIGABRT, SIG_DFL);
+    if (is_aborting) { /* a mistake in the handler itself, which would come here for ever */
+        const uint64_t to_default[4] = {0}; /* as the kernel has it: SIG_DFL, no flags, no mask */
+        system_call(SYS_rt_sigaction, SIGABRT, (long)to_default, 0, sizeof(uint64_t), 0);
+    }
     is_aborting = true;
     if (fatal_leave)
         fatal_leave();

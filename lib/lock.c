@@ -2,20 +2,15 @@
 #include "lock.h"
 
 #include "fatal.h"
+#include "system_call.h"
 
-#include <errno.h>
 #include <linux/futex.h>
-#include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 /* Holders only do slow-path work of a microsecond or so: worth a short spin before sleeping. */
 #define LOCK_SPINS 64
 
 static void futex(lock_t *lock, int op, uint32_t value) {
-    int saved_errno = errno;
-    syscall(SYS_futex, &lock->state, op, value, NULL, NULL, 0);
-    errno = saved_errno;
+    system_call(SYS_futex, (long)&lock->state, op, value, 0, 0);
 }
 
 static inline void cpu_relax(void) {

@@ -5,10 +5,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "system_call.h"
+#include "text.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
@@ -147,7 +148,7 @@ static bool system_calls_may_trap(void) {
         void (*restorer)(void);
         uint64_t mask;
     } action; /* as the kernel has it */
-    return syscall(SYS_rt_sigaction, SIGSYS, NULL, &action, sizeof action.mask) != 0 ||
+    return system_call(SYS_rt_sigaction, SIGSYS, 0, (long)&action, sizeof action.mask, 0) != 0 ||
            action.handler != SIG_DFL;
 }
 
@@ -174,15 +175,14 @@ void vm_huge_pages(void *memory, size_t bytes, bool wanted) {
 
 size_t vm_read_file(const char *path, char *text, size_t n_bytes) {
     size_t n_read = 0;
-    int saved_errno = errno;
-    long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0), n;
+    long file = system_call(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0), n;
     if (file >= 0) {
-        while ((n = syscall(SYS_read, file, text + n_read, n_bytes - 1 - n_read)) > 0)
+        while ((n = system_call(SYS_read, file, (long)(text + n_read), (long)(n_bytes - 1 - n_read),
+                                0, 0)) > 0)
             n_read += (size_t)n; /* a full buffer reads 0 */
-        syscall(SYS_close, file);
+        system_call(SYS_close, file, 0, 0, 0, 0);
     }
     text[n_read] = '\0';
-    errno = saved_errno;
     return n_read;
 }
 
@@ -194,7 +194,7 @@ static bool system_gives_huge_pages_always(void) {
         return now == 2;
     char text[32];
     vm_read_file("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text);
-    now = strncmp(text, "[always]", 8) == 0 ? 2 : 1;
+    now = text_begins(text, "[always]") ? 2 : 1;
     atomic_store_explicit(&state, now, memory_order_relaxed);
     return now == 2;
 }
@@ -229,16 +229,15 @@ bool vm_decommit(void *memory, size_t bytes) {
 size_t vm_resident_bytes(void *memory, size_t bytes) {
     unsigned char in_core[512];
     size_t page_bytes = vm_page_bytes(), resident = 0;
-    int saved_errno = errno;
     for (size_t done = 0; done < bytes;) {
         size_t part = bytes - done;
         if (part > sizeof in_core * page_bytes)
             part = sizeof in_core * page_bytes;
-        if (mincore((char *)memory + done, part, in_core) == 0)
+        if (system_call(SYS_mincore, (long)memory + (long)done, (long)part, (long)in_core, 0, 0) ==
+            0)
             for (size_t i = 0; i < (part + page_bytes - 1) / page_bytes; i++)
                 resident += (in_core[i] & 1) * page_bytes;
         done += part;
     }
-    errno = saved_errno;
     return resident;
 }
