@@ -171,7 +171,8 @@ class Run {
                 mheap_purge(mheap_header(v_), static_cast<size_t>(input_.byte()) << 12);
             break;
         case 4: {
-            mheap_uoffset_t any = input_.byte() * 256u + input_.byte();
+            mheap_uoffset_t any = input_.byte() * 256u;
+            any += input_.byte();
             bool is_live = objects_.live().count(reinterpret_cast<uintptr_t>(at(any))) != 0;
             CHECK(mheap_is_heap_object(v_, any) == is_live, "mheap_is_heap_object");
             break;
@@ -188,7 +189,7 @@ class Run {
     }
 
     void step() {
-        uint8_t op = input_.byte(), more = op / 16;
+        uint8_t op = input_.byte(), more = op / 16, choice;
         switch (op % 16) {
         case 0:
         case 1:
@@ -199,8 +200,8 @@ class Run {
             break;
         case 5:
         case 6: {
-            size_t align = size_t{8} << more;
-            get(input_.size(), align, 8 * (input_.byte() % (align / 8)));
+            size_t align = size_t{8} << more, bytes = input_.size();
+            get(bytes, align, 8 * (input_.byte() % (align / 8)));
             break;
         }
         case 7:
@@ -210,13 +211,15 @@ class Run {
             release(input_.byte());
             break;
         case 11:
-            for (unsigned n = more * 4u + 2, choice = input_.byte(); n > 0; n--)
-                release(static_cast<uint8_t>(choice));
+            choice = input_.byte();
+            for (unsigned n = more * 4u + 2; n > 0; n--)
+                release(choice);
             break;
         case 12:
         case 13:
         case 14:
-            resize(input_.byte(), input_.size());
+            choice = input_.byte();
+            resize(choice, input_.size());
             break;
         default:
             special(static_cast<uint8_t>(more * 16 + input_.byte() % 16));
@@ -233,6 +236,18 @@ class Run {
 };
 
 } // namespace
+
+size_t fuzz_operation_bytes(const uint8_t *bytes, size_t n_bytes, bool is_first) {
+    if (is_first)
+        return 2 + (n_bytes > 0 && bytes[0] & 32);
+    unsigned op = bytes[0] % 16, what = n_bytes > 1 ? bytes[1] % 8 : 0;
+    if (op == 15)
+        return what == 3 ? 3 : what == 4 ? 4 : 2;
+    if (op >= 7 && op <= 11)
+        return 2;
+    bool has_choice = op >= 12;
+    return 1 + has_choice + size_code_bytes(bytes, n_bytes, 1 + has_choice) + (op == 5 || op == 6);
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes) {
     Run(bytes, n_bytes).go();

@@ -295,6 +295,12 @@ extern "C" unsigned processor_now(void) {
     return t_processor++;
 }
 
+size_t fuzz_operation_bytes(const uint8_t *bytes, size_t n_bytes, bool is_first) {
+    if (is_first)
+        return 1;
+    return 2 + (bytes[0] % 8 < 5 ? size_code_bytes(bytes, n_bytes, 2) : 0);
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes) {
     run(Input(bytes, n_bytes));
     return 0;

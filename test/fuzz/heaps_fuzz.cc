@@ -160,6 +160,19 @@ class Run {
 
 } // namespace
 
+size_t fuzz_operation_bytes(const uint8_t *bytes, size_t n_bytes, bool is_first) {
+    if (is_first)
+        return 0;
+    unsigned op = bytes[0] % 16;
+    if (op == 13 || op == 14)
+        return 1;
+    if (op == 3 || (op >= 8 && op <= 12))
+        return 2;
+    if (op == 15)
+        return n_bytes > 1 && bytes[1] % 8 == 3 ? 3 : 2;
+    return 1 + size_code_bytes(bytes, n_bytes, 1) + (op == 6 || op == 7);
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes) {
     Run(bytes, n_bytes).go();
     return 0;

@@ -26,6 +26,11 @@ class Input {
     const uint8_t *next_, *end_;
 };
 
+// Where an operation's size lies, it has so many bytes.
+inline size_t size_code_bytes(const uint8_t *bytes, size_t n_bytes, size_t at) {
+    return at < n_bytes && bytes[at] >= 128 ? 2 : 1;
+}
+
 // One memory system call in the future fails; then all work again.
 namespace fault {
 inline uint64_t calls_left;
@@ -45,5 +50,9 @@ inline void disarm() {
 } // namespace fault
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes);
+
+// How long the harness's operation at `bytes` is, or what comes before the first one; at least 1
+// (mutate.cc).
+size_t fuzz_operation_bytes(const uint8_t *bytes, size_t n_bytes, bool is_first);
 
 #endif // MHEAP_FUZZ_INPUT_H

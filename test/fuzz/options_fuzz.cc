@@ -2,6 +2,7 @@
 // The parser of MHEAP_CONF against a second one, written the plain way.
 #include "input.h"
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
@@ -91,6 +92,11 @@ void note_warning(void *arg, const char *text, uint64_t n_bytes, const char *wha
 }
 
 } // namespace
+
+// An option, with the comma behind it.
+size_t fuzz_operation_bytes(const uint8_t *bytes, size_t n_bytes, bool is_first) {
+    return is_first ? 0 : static_cast<size_t>(std::find(bytes, bytes + n_bytes, ',') - bytes) + 1;
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes) {
     std::string text(reinterpret_cast<const char *>(bytes), n_bytes);
