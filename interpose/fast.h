@@ -85,14 +85,14 @@ static inline void fast_free_element(thread_heap_t *heap, region_t *region, void
  * the table of owners. */
 static inline bool is_own(const thread_heap_t *heap, const void *pointer) {
     return likely((uintptr_t)pointer - heap->only_region < REGION_BYTES) ||
-           owner_of(pointer) == heap->fast_id;
+           owner_of_near(pointer) == heap->fast_id;
 }
 
 static inline void fast_free(void *pointer) {
     thread_heap_t *heap = self_heap;
     region_t *region = (region_t *)heap->only_region;
     if (unlikely((uintptr_t)pointer - (uintptr_t)region >= REGION_BYTES)) { /* as is_own */
-        if (owner_of(pointer) != heap->fast_id)
+        if (owner_of_near(pointer) != heap->fast_id)
             return heap_free_other(pointer); /* NULL, too */
         region = region_of(pointer);
     }

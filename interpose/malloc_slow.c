@@ -281,7 +281,7 @@ void heap_free_other(void *pointer) {
         return;
     if (unlikely(heap->fast_id == OWNER_NOT_SELF))
         return heap_free_slow(pointer);
-    owner_id_t owner = owner_of(pointer);
+    owner_id_t owner = owner_of_near(pointer);
     unsigned size_class = run_block_class(pointer, owner);
     if (likely(size_class != N_CLASSES))
         return remote_free(heap, sent_make(pointer, size_class, false), owner);
@@ -398,7 +398,7 @@ void *heap_realloc(void *pointer, size_t bytes) {
         return fast_malloc(bytes);
     if (unlikely(bytes == 0 || self_heap->fast_id == OWNER_NOT_SELF))
         return realloc_any(pointer, bytes, CALLER);
-    unsigned size_class = run_block_class(pointer, owner_of(pointer));
+    unsigned size_class = run_block_class(pointer, owner_of_near(pointer));
     if (likely(size_class != N_CLASSES && may_be_live(pointer))) {
         size_t has_bytes = size_class_bytes(size_class);
         return is_good_fit(has_bytes, bytes) ? pointer : move_block(pointer, has_bytes, bytes);

@@ -26,7 +26,13 @@
 #else
 #define ADDRESS_BITS 48u
 #endif
-#define N_REGIONS ((size_t)1 << (ADDRESS_BITS - REGION_LOG2_BYTES))
+#define N_REGIONS      ((size_t)1 << (ADDRESS_BITS - REGION_LOG2_BYTES))
+
+/* Where regions are by themselves (owner_reserve.c).  The others' owners are in a table that is
+ * mapped when there is one: with it the library would be more than 2 MiB, which the kernel places
+ * at a multiple of that, and libc below it, and there its windows are more than elsewhere. */
+#define NEAR_BITS      45u
+#define N_NEAR_REGIONS ((size_t)1 << (NEAR_BITS - REGION_LOG2_BYTES))
 
 typedef uint16_t owner_id_t;
 #define OWNER_NONE      ((owner_id_t)0)
@@ -36,14 +42,23 @@ typedef uint16_t owner_id_t;
 #define OWNER_LARGE_MAX ((owner_id_t)0xff0f)
 #define OWNER_NOT_SELF  ((owner_id_t)0xffff) /* equal to no entry: sends every free the slow way */
 
-extern _Atomic owner_id_t region_owner[N_REGIONS]; /* sparse, in .bss */
+extern _Atomic owner_id_t region_owner[N_NEAR_REGIONS]; /* sparse, in .bss */
+
+/* Owner of a pointer into a near region; 0 for any other, ours or not. */
+static inline owner_id_t owner_of_near(const void *pointer) {
+    size_t index = (uintptr_t)pointer >> REGION_LOG2_BYTES;
+    if (index >= N_NEAR_REGIONS)
+        return OWNER_NONE;
+    return atomic_load_explicit(&region_owner[index], memory_order_relaxed);
+}
+
+__attribute__((cold)) owner_id_t owner_of_far(const void *pointer);
 
 /* Owner of any pointer value whatever, 0 if it is not ours. */
 static inline owner_id_t owner_of(const void *pointer) {
-    size_t index = (uintptr_t)pointer >> REGION_LOG2_BYTES;
-    if (index >= N_REGIONS)
-        return OWNER_NONE;
-    return atomic_load_explicit(&region_owner[index], memory_order_relaxed);
+    if (__builtin_expect((uintptr_t)pointer >> NEAR_BITS != 0, 0))
+        return owner_of_far(pointer);
+    return owner_of_near(pointer);
 }
 
 static inline bool owner_is_large(owner_id_t owner) {
@@ -56,6 +71,9 @@ static inline bool owner_is_large(owner_id_t owner) {
  * caller owns every region it touches.  NULL if there is none.  Does not set the owner.
  */
 void *owner_reserve(size_t bytes, size_t align);
+
+/* There is a table for the owners of all regions that this touches.  owner_reserve has asked. */
+bool owner_can_set(const void *memory, size_t bytes);
 
 /* Set the owner of all regions that [memory, memory + bytes) touches. */
 void owner_set(const void *memory, size_t bytes, owner_id_t owner);

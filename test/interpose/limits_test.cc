@@ -131,6 +131,34 @@ TEST(AddressSpace, FreeMemoryServesOtherSmallSizes) {
     }
 }
 
+// What is asked for in vain uses no addresses up: the next region is where it would have been.
+TEST(AddressSpace, RequestsThatFailTakeNone) {
+    SKIP_UNDER_STAND_IN("regions");
+    Outcome outcome = run_in_child([] {
+        auto *before = static_cast<char *>(malloc(100 * MiB));
+        rlimit limit;
+        require(before && getrlimit(RLIMIT_AS, &limit) == 0, "there is memory");
+        rlimit none = {MiB, limit.rlim_max};
+        require(setrlimit(RLIMIT_AS, &none) == 0, "RLIMIT_AS set");
+        for (int i = 0; i < 3000; i++)
+            require(malloc(GiB) == nullptr, "malloc fails");
+        require(setrlimit(RLIMIT_AS, &limit) == 0, "RLIMIT_AS set back");
+        auto *after = static_cast<char *>(malloc(100 * MiB));
+        require(after && std::abs(after - before) < ptrdiff_t{1} << 40, "it lies near");
+    });
+    EXPECT_TRUE(outcome.succeeded()) << outcome;
+}
+
+// Heaps whose regions are not where they are by themselves.
+TEST(AddressSpace, RegionsMayLieAnywhere) {
+    SKIP_UNDER_STAND_IN("regions");
+    for (const char *conf : {"MHEAP_CONF=", "MHEAP_CONF=validate:20000"}) {
+        Outcome outcome = run_program({{"far_regions"}, {conf}, {}});
+        EXPECT_TRUE(outcome.succeeded()) << conf << ": " << outcome;
+        EXPECT_EQ(outcome.out, "far: 1\nok\n") << conf;
+    }
+}
+
 // What large objects had counts against the limit until it has lost its access.
 TEST(DataLimit, WhatLargeObjectsHadServesSmallOnes) {
     SKIP_UNDER_STAND_IN("it stays with the large ones");

@@ -4,5 +4,6 @@
 #include "vm.h"
 
 void *owner_reserve(size_t bytes, size_t align) {
-    return vm_reserve(bytes, align);
+    void *memory = vm_reserve(bytes, align);
+    return memory && owner_can_set(memory, bytes) ? memory : NULL;
 }
