@@ -121,49 +121,85 @@ static __attribute__((noinline)) void note_put(thread_heap_t *heap, block_t *blo
         heap_run_release(heap, run_start(block));
 }
 
-/* What blocks of a small class need on their way home: looked up once for a whole list, and anew
- * for each run, of which there often are several blocks in a row. */
+/* What blocks of a small class need on their way home: looked up once for a whole list. */
 typedef struct {
-    uint64_t reciprocal;
+    unsigned size_class;
     uint32_t capacity;
+    uint64_t reciprocal;
     run_bits_place_t bits_place;
-    void *start; /* of the run; NULL before the first */
-    run_t *run;
-    uint64_t *bits;
 } way_home_t;
 
 static inline way_home_t way_home(unsigned size_class) {
-    return (way_home_t){.reciprocal = run_reciprocal[size_class],
+    return (way_home_t){.size_class = size_class,
                         .capacity = run_capacity[size_class],
+                        .reciprocal = run_reciprocal[size_class],
                         .bits_place = run_bits_place(size_class)};
 }
 
-/* False: the block is in no run of the class. */
-static inline bool find_run(way_home_t *way, unsigned size_class, block_t *block) {
-    if (run_start(block) == way->start)
-        return true;
-    region_t *region = region_of(block);
-    unsigned tile = region_tile(block);
-    if (__builtin_expect(region->tile_class[tile] != size_class, 0))
+/* Where a block lies. */
+typedef struct {
+    region_t *region;
+    unsigned tile;
+    uint32_t index;
+} place_t;
+
+static inline place_t place_of(const way_home_t *way, const block_t *block) {
+    return (place_t){region_of(block), region_tile(block), run_index(block, way->reciprocal)};
+}
+
+/* Not so: it is an element. */
+static inline bool is_in_run(const way_home_t *way, place_t place) {
+    return place.region->tile_class[place.tile] == way->size_class;
+}
+
+/* n_blocks of the place's run, whose bits are in the same word. False: some of them are there
+ * already, none is taken.  What the heap counts is left to the caller. */
+static inline bool put_bits(thread_heap_t *heap, const way_home_t *way, place_t place,
+                            block_t *block, uint64_t bits, uint32_t n_blocks) {
+    run_t *run = &place.region->runs[place.tile];
+    uint64_t *bitmap = run_bits_at(place.region, place.tile, way->bits_place);
+    if (__builtin_expect(!run_put(run, bitmap, place.index / 64, bits, n_blocks), 0))
         return false;
-    way->start = run_start(block);
-    way->run = &region->runs[tile];
-    way->bits = run_bits_at(region, tile, way->bits_place);
-    region->got_blocks[tile] = 1;
+    place.region->got_blocks[place.tile] = 1;
+    if (run->state != RUN_READY || run->n_free == way->capacity)
+        note_put(heap, block);
     return true;
 }
 
-/* Inline, since whole lists go through it.  False: not taken, and reported.  What the heap counts
- * is left to the caller. */
-static inline bool put_block(thread_heap_t *heap, way_home_t *way, block_t *block) {
-    run_t *run = way->run;
-    if (__builtin_expect(!run_put(run, way->bits, run_index(block, way->reciprocal)), 0))
-        return refuse_block(block), false;
-    if (run->state != RUN_READY || run->n_free == way->capacity) {
-        note_put(heap, block);
-        way->start = NULL; /* it may have been released */
+/* Returns how many were taken. */
+static inline uint32_t put_one(thread_heap_t *heap, const way_home_t *way, block_t *block) {
+    place_t place = place_of(way, block);
+    if (__builtin_expect(!is_in_run(way, place), 0))
+        return heap_put_element(heap, block), 0;
+    uint64_t bit = (uint64_t)1 << place.index % 64;
+    if (__builtin_expect(!put_bits(heap, way, place, block, bit, 1), 0))
+        return refuse_block(block), 0;
+    return 1;
+}
+
+/* The blocks at the array's end whose bits are in one word are put at once.  There is NO_BLOCK
+ * below the array, which is in no run.  Returns how many they are, *n_put: how many were taken. */
+static inline uint32_t put_row(thread_heap_t *heap, const way_home_t *way, block_t *const *end,
+                               uint32_t *n_put) {
+    block_t *last = end[-1], *const *first = end - 1;
+    place_t place = place_of(way, last);
+    uint64_t bits = (uint64_t)1 << place.index % 64;
+    void *start = run_start(last);
+    while (run_start(first[-1]) == start) {
+        uint32_t index = run_index(first[-1], way->reciprocal);
+        if (index / 64 != place.index / 64 || bits >> index % 64 & 1)
+            break;
+        bits |= (uint64_t)1 << index % 64;
+        first--;
     }
-    return true;
+    uint32_t n_blocks = (uint32_t)(end - first);
+    if (__builtin_expect(is_in_run(way, place) && put_bits(heap, way, place, last, bits, n_blocks),
+                         1)) {
+        *n_put += n_blocks;
+        return n_blocks;
+    }
+    *n_put += put_one(heap, way, last);
+    return 1;
 }
 
 static inline void count_puts(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks) {
@@ -178,8 +214,7 @@ void heap_put(thread_heap_t *heap, void *pointer) {
         return;
     }
     way_home_t way = way_home(tile_class);
-    if (find_run(&way, tile_class, pointer) && put_block(heap, &way, pointer))
-        count_puts(heap, tile_class, 1);
+    count_puts(heap, tile_class, put_one(heap, &way, pointer));
 }
 
 /* In this order neighbours merge before they merge with what is clean. */
@@ -188,22 +223,31 @@ static void put_elements(thread_heap_t *heap, block_t *const *blocks, uint32_t n
         heap_put_element(heap, blocks[n_blocks]);
 }
 
+/* Of the pairs of neighbours at the array's end, do most lie near each other?  To tell one by one
+ * what is right for it would be a guess of the processor's for each block. */
+#define SAMPLE_BLOCKS 16u
+
+static bool come_in_rows(block_t *const *blocks, uint32_t n_blocks) {
+    uint32_t n_near = 0, n = n_blocks < SAMPLE_BLOCKS ? n_blocks : SAMPLE_BLOCKS;
+    for (uint32_t i = 1; i < n; i++)
+        n_near += run_start(blocks[n_blocks - i]) == run_start(blocks[n_blocks - i - 1]);
+    return n_near * 4 >= n * 3;
+}
+
 void heap_put_blocks(thread_heap_t *heap, unsigned size_class, block_t *const *blocks,
                      uint32_t n_blocks) {
     if (size_class >= N_SMALL_CLASSES) {
         put_elements(heap, blocks, n_blocks);
         return;
     }
-    way_home_t way = way_home(size_class);
-    uint32_t n_put = n_blocks;
-    while (n_blocks-- > 0) { /* as put_elements: there may be some */
-        block_t *block = blocks[n_blocks];
-        if (__builtin_expect(!find_run(&way, size_class, block), 0)) {
-            heap_put_element(heap, block);
-            n_put--;
-        } else if (__builtin_expect(!put_block(heap, &way, block), 0)) {
-            n_put--;
-        }
-    }
+    const way_home_t way = way_home(size_class);
+    block_t *const *end = blocks + n_blocks; /* from the end, as put_elements: there may be some */
+    uint32_t n_put = 0;
+    if (come_in_rows(blocks, n_blocks))
+        while (end > blocks)
+            end -= put_row(heap, &way, end, &n_put);
+    else
+        while (end > blocks)
+            n_put += put_one(heap, &way, *--end);
     count_puts(heap, size_class, n_put);
 }

@@ -18,7 +18,7 @@ uint32_t heap_take_blocks(thread_heap_t *heap, unsigned size_class, uint32_t n_b
  * which was checked.  A run is given up when it gets empty and is not needed. */
 void heap_put(thread_heap_t *heap, void *pointer);
 
-/* The same for many of one class.  None of them is touched. */
+/* The same for many of one class.  None of them is touched.  blocks[-1] is NO_BLOCK. */
 void heap_put_blocks(thread_heap_t *heap, unsigned size_class, block_t *const *blocks,
                      uint32_t n_blocks);
 

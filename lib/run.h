@@ -55,9 +55,14 @@ typedef enum {
 
 typedef struct run {
     uint64_t bits_inside;
-    uint32_t next, prev;  /* on the heap's list for state and class, tile numbers, 0 ends */
-    uint16_t n_free;      /* bits set */
-    uint16_t n_ready;     /* of these, not on a clean page */
+    uint32_t next, prev; /* on the heap's list for state and class, tile numbers, 0 ends */
+    union {
+        struct {
+            uint16_t n_free;  /* bits set */
+            uint16_t n_ready; /* of these, not on a clean page */
+        };
+        uint32_t n_free_and_ready;
+    };
     uint16_t clean_pages; /* bit per page */
     uint16_t n_searched;  /* n_free when last searched for free pages (heap_purge.c) */
     uint8_t size_class;
@@ -70,10 +75,10 @@ _Static_assert(sizeof(run_t) == 32, "dense table in the region header");
 _Static_assert(RUN_BYTES / 1024 <= 64 && RUN_BYTES / 960 > 64, "bits_inside");
 _Static_assert(RUN_BYTES / 64 < RUN_SHORT_BITMAP_WORDS * 64, "the space behind the last block");
 
-/* r = run_reciprocal[d] is 2^32 / d rounded up, by e / d with e < d.  Of n <= 2^16, n / d is the upper
- * half of n * r.  The lower half is (n / d) * e where n is a multiple of d, so less than 2^16, and at
- * least r where it is not: Lemire, Kaser, Kurz, "Faster remainder by direct computation", 2019.  r
- * itself is more than 2^16, so that all classes have one bound. */
+/* r = run_reciprocal[d] is 2^32 / d rounded up, by e / d with e < d.  Of n <= 2^16, n / d is the
+ * upper half of n * r.  The lower half is (n / d) * e where n is a multiple of d, so less than
+ * 2^16, and at least r where it is not: Lemire, Kaser, Kurz, "Faster remainder by direct
+ * computation", 2019.  r itself is more than 2^16, so that all classes have one bound. */
 #define RUN_BLOCK_PRODUCT_END ((uint32_t)1 << 16)
 extern const uint32_t run_reciprocal[N_SMALL_CLASSES];
 extern const uint16_t run_capacity[N_SMALL_CLASSES]; /* blocks in a run */
@@ -109,15 +114,15 @@ static inline size_t run_ready_bytes(const run_t *run) {
     return run->n_ready * size_class_bytes(run->size_class);
 }
 
-/* Take block number `index` back, which is marked.  False if it is there already.  (Relaxed stores:
- * run_block_is_free.) */
-static inline bool run_put(run_t *run, uint64_t *bits, uint32_t index) {
-    uint64_t *word = &bits[index / 64], bit = (uint64_t)1 << index % 64;
-    if (__builtin_expect((*word & bit) != 0, 0))
+/* Take n_blocks back, which are marked: their bits in this word of the bitmap.  False if one is
+ * there already; then none is taken.  (Relaxed stores: run_block_is_free.) */
+static inline bool run_put(run_t *run, uint64_t *bitmap, uint32_t word, uint64_t bits,
+                           uint32_t n_blocks) {
+    uint64_t free_before = bitmap[word];
+    if (__builtin_expect((free_before & bits) != 0, 0))
         return false;
-    __atomic_store_n(word, *word | bit, __ATOMIC_RELAXED);
-    run->n_free++;
-    run->n_ready++;
+    __atomic_store_n(&bitmap[word], free_before | bits, __ATOMIC_RELAXED);
+    run->n_free_and_ready += n_blocks * 0x10001u; /* to both halves */
     return true;
 }
 
