@@ -123,13 +123,51 @@ void run_init(run_t *run, uint64_t *bits, unsigned size_class, bool is_zero) {
         __atomic_store_n(&bits[word], word_mask(set, word), __ATOMIC_RELAXED);
 }
 
+/* Up to n_blocks of those that have a bit in `bits`, stored downwards from `end`.  Returns the bits
+ * of the others, *end: where the last one is stored. */
+static inline uint64_t take_singly(uint64_t bits, char *first, size_t bytes, uint32_t n_blocks,
+                                   block_t ***end) {
+    block_t **to = *end, **last = to - n_blocks;
+    for (; bits && to > last; bits &= bits - 1)
+        *--to = (block_t *)(first + (size_t)(unsigned)__builtin_ctzll(bits) * bytes);
+    *end = to;
+    return bits;
+}
+
+/* The same, where many lie side by side. */
+static inline uint64_t take_stretches(uint64_t bits, char *first, size_t bytes, uint32_t n_blocks,
+                                      block_t ***end) {
+    block_t **to = *end;
+    while (bits && n_blocks) {
+        uint32_t from = (uint32_t)__builtin_ctzll(bits);
+        uint64_t above = bits + ((uint64_t)1 << from); /* the stretch is gone, but for a carry */
+        uint32_t n = (above ? (uint32_t)__builtin_ctzll(above) : 64) - from;
+        if (n > n_blocks) {
+            n = n_blocks;
+            above = ~(((uint64_t)1 << n) - 1) << from;
+        }
+        bits &= above;
+        n_blocks -= n;
+        char *block = first + from * bytes;
+        for (block_t **stop = to - n; to > stop; block += bytes)
+            *--to = (block_t *)block;
+    }
+    *end = to;
+    return bits;
+}
+
+static inline bool has_stretch(uint64_t bits) {
+    uint64_t pairs = bits & bits >> 1;
+    return (pairs & pairs >> 2) != 0; /* of four */
+}
+
 /* Up to n_blocks of the word's blocks, stored downwards from `end`.  Returns how many. */
 static inline uint32_t take_from_word(uint64_t *word, uint64_t mask, char *first, size_t bytes,
                                       uint32_t n_blocks, block_t **end) {
-    uint64_t ready = *word & mask, rest = ready;
-    block_t **to = end, **last = end - n_blocks;
-    for (; rest && to > last; rest &= rest - 1)
-        *--to = (block_t *)(first + (size_t)(unsigned)__builtin_ctzll(rest) * bytes);
+    uint64_t ready = *word & mask;
+    block_t **to = end;
+    uint64_t rest = has_stretch(ready) ? take_stretches(ready, first, bytes, n_blocks, &to)
+                                       : take_singly(ready, first, bytes, n_blocks, &to);
     __atomic_store_n(word, *word ^ ready ^ rest, __ATOMIC_RELAXED);
     return (uint32_t)(end - to);
 }
@@ -144,8 +182,7 @@ uint32_t run_take(run_t *run, uint64_t *bits, void *start, uint32_t n_blocks, bl
             n += take_from_word(&bits[word], word_mask(blocks, word),
                                 (char *)start + word * 64 * bytes, bytes, n_blocks - n, end - n);
     }
-    run->n_free = (uint16_t)(run->n_free - n);
-    run->n_ready = (uint16_t)(run->n_ready - n);
+    run->n_free_and_ready -= n * 0x10001u; /* from both halves */
     return n;
 }
 
