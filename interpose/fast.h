@@ -15,16 +15,22 @@
 #define likely(condition)   __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
-static inline void *fast_pop(thread_heap_t *heap, size_t size_class, size_t bytes) {
+/* NULL: the list is empty, or the block damaged. */
+static inline block_t *fast_pop_sound(thread_heap_t *heap, size_t size_class) {
     int64_t top = heap->list_top[size_class], below = top - (int64_t)sizeof(block_t *);
     block_t *block = *heap_slot(heap, top);
     if (unlikely(BLOCK_CHECKS ? block_is_damaged(block, heap->key) : block == NO_BLOCK))
-        return heap_malloc_slow(bytes);             /* it finds a damaged one again, and says so */
+        return NULL;
     __builtin_prefetch(*heap_slot(heap, below), 1); /* the next malloc of this class looks there */
     __asm__("" : "+r"(size_class)); /* else the compiler adds its place up once more */
     heap->list_top[size_class] = (int32_t)below;
     block_clear_mark(block);
     return block;
+}
+
+static inline void *fast_pop(thread_heap_t *heap, size_t size_class, size_t bytes) {
+    block_t *block = fast_pop_sound(heap, size_class);
+    return likely(block) ? block : heap_malloc_slow(bytes); /* finds a damaged one again */
 }
 
 /* N_CLASSES, whose list is always empty, for more than MEDIUM_MAX_BYTES. */
