@@ -52,8 +52,9 @@ TEST_P(Home, InAnyOrder) {
         put_in(order, objects);
         for (size_t i = 0; i < kObjects; i++) {
             heap_free(objects[i]);
-            if (i % 1000 == 0)
+            if (i % 1000 == 0) {
                 ASSERT_EQ(api_check(), nullptr) << api_check();
+            }
         }
         ASSERT_EQ(api_check(), nullptr) << api_check();
     }
