@@ -3,10 +3,7 @@
 
 #include "larger.h"
 
-static void halve_by_time(demand_t *demand, uint64_t now_ms) {
-    uint64_t past_ms = now_ms - demand->halved_ms;
-    if (past_ms < DEMAND_HALF_MS)
-        return;
+static __attribute__((noinline)) void halve(demand_t *demand, uint64_t past_ms) {
     uint64_t n_halves = past_ms / DEMAND_HALF_MS;
     demand->halved_ms += n_halves * DEMAND_HALF_MS;
     unsigned shift = n_halves < 63 ? (unsigned)n_halves : 63;
@@ -17,6 +14,12 @@ static void halve_by_time(demand_t *demand, uint64_t now_ms) {
     demand->missed_before_bytes =
         (demand->missed_before_bytes >> shift) + (demand->missed_bytes >> (shift - 1));
     demand->greatest_bytes = demand->purged_bytes = demand->missed_bytes = 0;
+}
+
+static inline void halve_by_time(demand_t *demand, uint64_t now_ms) {
+    uint64_t past_ms = now_ms - demand->halved_ms;
+    if (past_ms >= DEMAND_HALF_MS)
+        halve(demand, past_ms);
 }
 
 /* Take up to `bytes` off; returns how much. */
@@ -33,6 +36,12 @@ void demand_taken(demand_t *demand, uint64_t now_ms, size_t dirty_bytes, size_t 
     missed_bytes += take_off(&demand->purged_bytes, clean_bytes - missed_bytes);
     demand->missed_bytes += missed_bytes;
     demand->rise_bytes += dirty_bytes + missed_bytes;
+    demand->greatest_bytes = larger(demand->greatest_bytes, demand->rise_bytes);
+}
+
+void demand_taken_again(demand_t *demand, uint64_t now_ms, size_t dirty_bytes) {
+    halve_by_time(demand, now_ms);
+    demand->rise_bytes += dirty_bytes;
     demand->greatest_bytes = larger(demand->greatest_bytes, demand->rise_bytes);
 }
 

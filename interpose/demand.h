@@ -44,6 +44,7 @@ typedef struct {
 /* For objects: from memory that was resident, and from memory that was not.  Everywhere now_ms is
  * the coarse clock's. */
 void demand_taken(demand_t *demand, uint64_t now_ms, size_t dirty_bytes, size_t clean_bytes);
+void demand_taken_again(demand_t *demand, uint64_t now_ms, size_t dirty_bytes); /* all resident */
 void demand_freed(demand_t *demand, size_t bytes);
 void demand_purged(demand_t *demand, uint64_t now_ms, size_t bytes);
 

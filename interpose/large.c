@@ -52,28 +52,33 @@ static extent_t *place_within_limit(large_store_t *store, size_t bytes, size_t a
     return NULL;
 }
 
+static inline void add_object(large_store_t *store, extent_t *extent) {
+    large_table_add(extent);
+    store->stats.n_objects++;
+    store->stats.live_bytes += extent->bytes;
+}
+
 static extent_t *place(large_store_t *store, size_t bytes, size_t align, size_t room_bytes,
                        size_t moved_bytes, large_choice_t choice, bool *is_zero) {
     extent_t *extent =
         place_within_limit(store, bytes, align, room_bytes, moved_bytes, choice, is_zero);
-    if (!extent && choice != LARGE_DIRTY_ONLY) { /* not in one piece, or counted against a limit */
+    if (!extent) { /* not in one piece, or counted against a limit */
         large_purge_everything(store);
         extent = place_within_limit(store, bytes, align, bytes, moved_bytes, choice, is_zero);
     }
-    if (!extent)
-        return NULL;
-    large_table_add(extent);
-    store->stats.n_objects++;
-    store->stats.live_bytes += extent->bytes;
+    if (extent)
+        add_object(store, extent);
     return extent;
 }
 
-static void remove_object(extent_t *extent, bool is_zero) {
-    large_store_t *store = extent->arena->store;
+static inline void remove_object(large_store_t *store, extent_t *extent, bool is_zero) {
     large_table_remove(extent);
     store->stats.n_objects--;
     store->stats.live_bytes -= extent->bytes;
-    large_release(extent, is_zero);
+    if (extent->pieces.n || extent->arena->is_span)
+        large_release(extent, is_zero);
+    else
+        extent_set_free(extent, is_zero ? EXTENT_CLEAN : EXTENT_DIRTY, store->now_ms);
 }
 
 /* `bytes` more are live; dirty_before: the free dirty bytes before that. */
@@ -88,17 +93,39 @@ static void note_taken(large_store_t *store, size_t bytes, size_t dirty_before) 
         large_purge_growth(store);
 }
 
-static void *alloc_from(large_store_t *store, size_t bytes, size_t align, large_choice_t choice,
+static __attribute__((noinline)) extent_t *place_anywhere(large_store_t *store, size_t bytes,
+                                                          size_t align, bool *is_zero) {
+    size_t dirty_before = store->stats.free_dirty_bytes;
+    extent_t *extent = place(store, bytes, align, bytes, 0, LARGE_DIRTY_FIRST, is_zero);
+    if (extent)
+        note_taken(store, bytes, dirty_before);
+    return extent;
+}
+
+/* In dirty memory no limit can be passed, and the store does not grow. */
+static inline extent_t *place_in_dirty(large_store_t *store, size_t bytes, size_t align) {
+    extent_t *extent = large_place_dirty(store, bytes, align);
+    if (!extent)
+        return NULL;
+    add_object(store, extent);
+    store->unused_bytes = smaller(store->unused_bytes, store->stats.free_dirty_bytes);
+    demand_taken_again(&store->demand, store->now_ms, bytes);
+    return extent;
+}
+
+static void *alloc_from(large_store_t *store, size_t bytes, size_t align, bool only_dirty,
                         bool *is_zero) {
     large_enter(store);
-    size_t dirty_before = store->stats.free_dirty_bytes;
-    extent_t *extent = place(store, bytes, align, bytes, 0, choice, is_zero);
+    extent_t *extent = place_in_dirty(store, bytes, align);
+    if (extent)
+        *is_zero = false;
+    else if (!only_dirty)
+        extent = place_anywhere(store, bytes, align, is_zero);
     void *object = extent ? extent->memory : NULL;
-    if (extent) {
+    if (extent)
         store->stats.n_allocs++;
-        note_taken(store, bytes, dirty_before);
-    }
-    large_purge_aged(store);
+    if (store->now_ms != store->quiet_ms)
+        large_purge_aged(store);
     large_leave(store);
     return object;
 }
@@ -114,7 +141,7 @@ static void *alloc_dirty(large_store_t *home, size_t bytes, size_t align, bool *
     large_store_t *store = home;
     do {
         if (may_take_from(store, home, bytes))
-            object = alloc_from(store, bytes, align, LARGE_DIRTY_ONLY, is_zero);
+            object = alloc_from(store, bytes, align, true, is_zero);
         if (++store == large_stores_end())
             store = large_stores;
     } while (!object && store != home);
@@ -126,8 +153,18 @@ static void *alloc_anywhere(size_t bytes, size_t align, bool *is_zero) {
     void *object = NULL;
     large_purge(true);
     for (large_store_t *store = large_stores; !object && store < large_stores_end(); store++)
-        object = alloc_from(store, bytes, align, LARGE_DIRTY_FIRST, is_zero);
+        object = alloc_from(store, bytes, align, false, is_zero);
     return object;
+}
+
+static void *alloc_spread(size_t bytes, size_t align, bool *is_zero) {
+    large_store_t *store = large_store_for(bytes);
+    void *object = NULL;
+    if (large_is_spread(bytes))
+        object = alloc_dirty(store, bytes, align, is_zero);
+    if (!object)
+        object = alloc_from(store, bytes, align, false, is_zero);
+    return object ? object : alloc_anywhere(bytes, align, is_zero);
 }
 
 void *large_alloc(size_t bytes, size_t align, bool *is_zero) {
@@ -135,14 +172,8 @@ void *large_alloc(size_t bytes, size_t align, bool *is_zero) {
     bytes = vm_round_up(bytes);
     if (align < vm_page_bytes())
         align = vm_page_bytes();
-    large_store_t *store = large_store_for(bytes);
-    void *object = NULL;
-    if (large_is_spread(bytes))
-        object = alloc_dirty(store, bytes, align, is_zero);
-    if (!object)
-        object = alloc_from(store, bytes, align, LARGE_DIRTY_FIRST, is_zero);
-    if (!object && large_are_spread())
-        object = alloc_anywhere(bytes, align, is_zero);
+    void *object = large_are_spread() ? alloc_spread(bytes, align, is_zero)
+                                      : alloc_from(large_stores, bytes, align, false, is_zero);
     if (object && wants_zero && !*is_zero)
         *is_zero = sparse_clear(object, bytes);
     return object;
@@ -154,10 +185,12 @@ static bool free_object(void *pointer, bool is_zero, const char **what) {
     extent_t *extent = find(store, pointer, what);
     if (extent) {
         demand_freed(&store->demand, extent->bytes);
-        remove_object(extent, is_zero);
+        remove_object(store, extent, is_zero);
         store->stats.n_frees++;
-        large_purge_excess(store);
-        large_purge_aged(store);
+        if (is_zero)
+            large_purge_now(store);
+        else
+            large_purge_if_due(store);
     }
     large_leave(store);
     return extent != NULL;
@@ -259,7 +292,7 @@ static extent_t *move(extent_t *from, size_t bytes) {
     change_store(to_store, store);
     if (!is_moved) /* else its memory is the same as before */
         demand_freed(&store->demand, from->bytes);
-    remove_object(from, is_moved);
+    remove_object(store, from, is_moved);
     return to;
 }
 
@@ -273,8 +306,7 @@ void *large_resize(void *pointer, size_t bytes, const char **what) {
     else if (extent && bytes > extent->bytes && !grow(extent, bytes))
         extent = move(extent, bytes);
     void *object = extent ? extent->memory : NULL;
-    large_purge_excess(store);
-    large_purge_aged(store);
+    large_purge_now(store);
     large_leave(store);
     return object;
 }
@@ -283,9 +315,7 @@ void *large_resize(void *pointer, size_t bytes, const char **what) {
 
 static size_t purge(large_store_t *store, bool all) {
     large_enter(store);
-    size_t bytes = all ? large_purge_everything(store) : large_purge_excess(store);
-    if (!all)
-        bytes += large_purge_aged(store);
+    size_t bytes = all ? large_purge_everything(store) : large_purge_now(store);
     large_leave(store);
     return bytes;
 }

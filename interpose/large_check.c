@@ -120,7 +120,7 @@ static size_t count_binned(const large_store_t *store, extent_state_t state, siz
         if (is_marked != (bins->bin[bin] != NULL))
             return limit + 1;
         for (const extent_t *e = bins->bin[bin]; e; prev = e, e = e->bin_next)
-            if (++n > limit || e->state != state || extent_bin(e->bytes) != bin ||
+            if (++n > limit || e->state != state || extent_bin(e->bytes) != bin || e->bin != bin ||
                 e->bin_prev != prev || e->arena->is_span)
                 return limit + 1;
     }

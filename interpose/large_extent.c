@@ -19,7 +19,7 @@ static void pool_add(large_pool_t *pool, descriptor_t *descriptors, size_t n) {
     pool->n_free += n;
 }
 
-bool extent_reserve(large_store_t *store, unsigned n_descriptors) {
+bool extent_reserve_more(large_store_t *store, unsigned n_descriptors) {
     large_pool_t *pool = &store->pool;
     if (!pool->first_is_used) {
         pool->first_is_used = true;
@@ -38,79 +38,104 @@ static descriptor_t *pool_take(large_pool_t *pool) {
     descriptor_t *descriptor = pool->free;
     pool->free = descriptor->next;
     pool->n_free--;
-    memset(descriptor, 0, sizeof *descriptor);
     return descriptor;
 }
 
+static void pool_give(large_pool_t *pool, descriptor_t *descriptor) {
+    descriptor->next = pool->free;
+    pool->free = descriptor;
+    pool->n_free++;
+}
+
+/* Links are set where it is put into a list, and read only there. */
 extent_t *extent_new(arena_t *arena, char *memory, size_t bytes) {
     extent_t *extent = &pool_take(&arena->store->pool)->extent;
     extent->arena = arena;
     extent->memory = memory;
     extent->bytes = bytes;
+    extent->prev = extent->next = NULL;
+    extent->freed_ms = 0;
+    extent->state = EXTENT_LIVE;
+    extent->has_no_access = false;
+    extent->pieces.n = 0;
     return extent;
 }
 
 void extent_drop(extent_t *extent) {
-    pool_add(&extent->arena->store->pool, (descriptor_t *)(void *)extent, 1);
+    pool_give(&extent->arena->store->pool, (descriptor_t *)(void *)extent);
 }
 
 arena_t *extent_new_arena(large_store_t *store) {
     arena_t *arena = &pool_take(&store->pool)->arena;
+    memset(arena, 0, sizeof *arena);
     arena->store = store;
     return arena;
 }
 
 void extent_drop_arena(arena_t *arena) {
-    pool_add(&arena->store->pool, (descriptor_t *)(void *)arena, 1);
+    pool_give(&arena->store->pool, (descriptor_t *)(void *)arena);
 }
 
 /* ---- Bins ---- */
 
-#define BIN_UNIT_BYTES 4096u /* the least page: a constant to divide by */
-#define BIN_SCAN_MAX   16u   /* extents looked at in a bin for a better fit */
-#define RUN_SCAN_MAX   32u   /* and for a run */
-#define RUN_MIN_SHARE  8u    /* the dirty part of a run is at least this part of what is needed */
+#define BIN_SCAN_MAX  16u /* extents looked at in a bin for a better fit */
+#define RUN_SCAN_MAX  32u /* and for a run */
+#define RUN_MIN_SHARE 8u  /* the dirty part of a run is at least this part of what is needed */
 
-unsigned extent_bin(size_t bytes) {
-    size_t n_units = bytes / BIN_UNIT_BYTES;
-    if (n_units < 8)
-        return (unsigned)n_units;
-    unsigned log2 = 63u - (unsigned)__builtin_clzl(n_units);
-    return ((log2 - 2u) << 3) + (unsigned)((n_units >> (log2 - 3u)) & 7u);
-}
-
-static large_bins_t *bins_of(extent_t *extent) {
+static large_bins_t *bins_of(const extent_t *extent) {
     return &extent->arena->store->bins[extent->state - EXTENT_DIRTY];
 }
 
-void extent_enlist(extent_t *extent) {
-    if (extent->state == EXTENT_DIRTY)
-        extent->arena->store->stats.free_dirty_bytes += extent->bytes;
-    if (extent->arena->is_span)
-        return;
-    large_bins_t *bins = bins_of(extent);
-    unsigned bin = extent_bin(extent->bytes);
+static void bin_insert(large_bins_t *bins, extent_t *extent, unsigned bin) {
+    extent_t *next = bins->bin[bin];
+    extent->bin = (uint16_t)bin;
     extent->bin_prev = NULL;
-    extent->bin_next = bins->bin[bin];
-    if (extent->bin_next)
-        extent->bin_next->bin_prev = extent;
+    extent->bin_next = next;
     bins->bin[bin] = extent;
-    bins->non_empty[bin / 64] |= (uint64_t)1 << bin % 64;
+    if (next)
+        next->bin_prev = extent;
+    else
+        bins->non_empty[bin / 64] |= (uint64_t)1 << bin % 64;
 }
 
-void extent_delist(extent_t *extent) {
-    if (extent->state == EXTENT_DIRTY)
-        extent->arena->store->stats.free_dirty_bytes -= extent->bytes;
-    if (extent->arena->is_span)
-        return;
-    large_bins_t *bins = bins_of(extent);
-    unsigned bin = extent_bin(extent->bytes);
+static void bin_remove(large_bins_t *bins, extent_t *extent) {
+    unsigned bin = extent->bin;
     if (extent->bin_next)
         extent->bin_next->bin_prev = extent->bin_prev;
     if (extent->bin_prev)
         extent->bin_prev->bin_next = extent->bin_next;
     else if (!(bins->bin[bin] = extent->bin_next))
         bins->non_empty[bin / 64] &= ~((uint64_t)1 << bin % 64);
+}
+
+void extent_enlist(extent_t *extent) {
+    if (extent->state == EXTENT_DIRTY)
+        extent->arena->store->stats.free_dirty_bytes += extent->bytes;
+    if (!extent->arena->is_span)
+        bin_insert(bins_of(extent), extent, extent_bin(extent->bytes));
+}
+
+void extent_delist(extent_t *extent) {
+    if (extent->state == EXTENT_DIRTY)
+        extent->arena->store->stats.free_dirty_bytes -= extent->bytes;
+    if (!extent->arena->is_span)
+        bin_remove(bins_of(extent), extent);
+}
+
+/* A free extent in its bin becomes larger or smaller. */
+static void set_free_bytes(extent_t *extent, size_t bytes) {
+    large_store_t *store = extent->arena->store;
+    if (extent->state == EXTENT_DIRTY)
+        store->stats.free_dirty_bytes += bytes - extent->bytes;
+    extent->bytes = bytes;
+    if (extent->arena->is_span)
+        return;
+    unsigned bin = extent_bin(bytes);
+    if (bin == extent->bin)
+        return;
+    large_bins_t *bins = bins_of(extent);
+    bin_remove(bins, extent);
+    bin_insert(bins, extent, bin);
 }
 
 /* The first bin from `bin` on that is not empty; LARGE_N_BINS if there is none. */
@@ -125,27 +150,29 @@ static unsigned next_non_empty(const large_bins_t *bins, unsigned bin) {
     return LARGE_N_BINS;
 }
 
-/* The better of two places for an object: less left over, then the lower address. */
-static bool is_better(const extent_t *extent, const extent_t *best) {
-    return !best || extent->bytes < best->bytes ||
-           (extent->bytes == best->bytes && extent->memory < best->memory);
+/* Of a bin's first extents the best place for an object: least is left over, then the lower
+ * address. */
+static inline extent_t *search_bin(extent_t *extent, size_t bytes, size_t align) {
+    extent_t *best = NULL;
+    for (unsigned n_left = BIN_SCAN_MAX; extent && n_left; extent = extent->bin_next, n_left--) {
+        size_t has_bytes = extent->bytes;
+        if (has_bytes < bytes || has_bytes - bytes < extent_lead_bytes(extent, align))
+            continue;
+        if (!best || has_bytes < best->bytes ||
+            (has_bytes == best->bytes && extent->memory < best->memory))
+            best = extent;
+    }
+    return best;
 }
 
 extent_t *extent_search(const large_store_t *store, extent_state_t state, size_t bytes,
                         size_t align) {
     const large_bins_t *bins = &store->bins[state - EXTENT_DIRTY];
-    unsigned bin = next_non_empty(bins, extent_bin(bytes));
-    for (; bin < LARGE_N_BINS; bin = next_non_empty(bins, bin + 1)) {
-        extent_t *best = NULL;
-        unsigned n_seen = 0;
-        for (extent_t *e = bins->bin[bin]; e && n_seen < BIN_SCAN_MAX; e = e->bin_next, n_seen++)
-            if (e->bytes >= bytes && e->bytes - bytes >= extent_lead_bytes(e, align) &&
-                is_better(e, best))
-                best = e;
-        if (best)
-            return best;
-    }
-    return NULL;
+    unsigned bin = extent_bin(bytes);
+    extent_t *best = search_bin(bins->bin[bin], bytes, align);
+    while (!best && (bin = next_non_empty(bins, bin + 1)) < LARGE_N_BINS)
+        best = search_bin(bins->bin[bin], bytes, align);
+    return best;
 }
 
 /* A place for an object in free extents side by side. */
@@ -202,6 +229,7 @@ extent_t *extent_search_runs(const large_store_t *store, size_t bytes, size_t al
 
 #define AGE_SEARCH_MAX   32u
 #define AGE_MAX_APART_MS ((uint64_t)1 << 20)
+#define AGE_SAME_MS      64u /* what was freed at times so close is as old as the first of it */
 
 static void age_insert(extent_t *extent, extent_t *older) {
     large_store_t *store = extent->arena->store;
@@ -242,8 +270,15 @@ static void link_behind(extent_t *extent, extent_t *prev) {
     prev->next = extent;
 }
 
-static void unlink_behind(extent_t *extent) { /* never an arena's first */
-    extent->prev->next = extent->next;
+static void link_before(extent_t *extent, extent_t *next) {
+    extent->next = next;
+    extent->prev = next->prev;
+    *(extent->prev ? &extent->prev->next : &extent->arena->first) = extent;
+    next->prev = extent;
+}
+
+static void unlink_extent(extent_t *extent) {
+    *(extent->prev ? &extent->prev->next : &extent->arena->first) = extent->next;
     *(extent->next ? &extent->next->prev : &extent->arena->last) = extent->prev;
 }
 
@@ -279,50 +314,66 @@ extent_t *extent_split(extent_t *extent, size_t head_bytes) {
  * use.  Differences of more than a quarter of an hour are all the same. */
 static uint64_t mean_freed_ms(const extent_t *older, const extent_t *newer) {
     uint64_t apart_ms = newer->freed_ms - older->freed_ms;
-    if (apart_ms == 0)
-        return newer->freed_ms;
     if (apart_ms > AGE_MAX_APART_MS)
         apart_ms = AGE_MAX_APART_MS;
-    uint64_t n_units = (older->bytes + newer->bytes) / BIN_UNIT_BYTES;
-    return newer->freed_ms - apart_ms * (older->bytes / BIN_UNIT_BYTES) / n_units;
+    uint64_t n_units = (older->bytes + newer->bytes) / LARGE_BIN_UNIT_BYTES;
+    return newer->freed_ms - apart_ms * (older->bytes / LARGE_BIN_UNIT_BYTES) / n_units;
 }
 
-static void join_ages(extent_t *extent, extent_t *next) {
-    bool is_older = extent->freed_ms <= next->freed_ms;
-    extent_t *older = is_older ? extent : next, *newer = is_older ? next : extent;
-    uint64_t freed_ms = mean_freed_ms(older, newer);
-    extent_age_remove(newer);
-    extent_t *place = older->older;
-    extent_age_remove(older);
+/* `extent` is on the age list and gets `part`, which is not (any more); so its time changes. */
+static void join_age(extent_t *extent, const extent_t *part) {
+    if (part->freed_ms - extent->freed_ms < AGE_SAME_MS) /* not less, since unsigned */
+        return;
+    bool is_older = extent->freed_ms < part->freed_ms;
+    uint64_t freed_ms = is_older ? mean_freed_ms(extent, part) : mean_freed_ms(part, extent);
+    bool stays = is_older && (!extent->newer || extent->newer->freed_ms >= freed_ms);
+    if (stays) {
+        extent->freed_ms = freed_ms;
+        return;
+    }
+    extent_t *place = is_older ? extent->older : part->older; /* where it was: no newer than that */
+    extent_age_remove(extent);
     age_insert_from(extent, place, freed_ms);
 }
 
-/* Two neighbours of the same state, in no bin, become one. */
-static void join(extent_t *extent, extent_t *next) {
+/* The free extent, in its bin and on the age list, takes in its neighbour `part`, of the same state
+ * and on neither. */
+static void absorb(extent_t *extent, extent_t *part) {
     if (extent->state == EXTENT_DIRTY)
-        join_ages(extent, next);
-    extent->bytes += next->bytes;
-    extent->has_no_access &= next->has_no_access;
-    unlink_behind(next);
-    extent_drop(next);
+        join_age(extent, part);
+    if (part->memory < extent->memory)
+        extent->memory = part->memory;
+    extent->has_no_access &= part->has_no_access;
+    set_free_bytes(extent, extent->bytes + part->bytes);
+    unlink_extent(part);
+    extent_drop(part);
+}
+
+static bool has_state(const extent_t *extent, extent_state_t state) {
+    return extent && extent->state == state;
 }
 
 void extent_set_free(extent_t *extent, extent_state_t state, uint64_t now_ms) {
+    extent_t *prev = extent->prev, *next = extent->next;
+    bool joins_next = has_state(next, state);
     extent->state = (uint8_t)state;
     extent->freed_ms = now_ms;
-    if (state == EXTENT_DIRTY)
-        extent_age_append(extent);
-    extent_t *prev = extent->prev, *next = extent->next;
-    if (next && next->state == state) {
+    extent->older = NULL;
+    if (has_state(prev, state)) {
+        absorb(prev, extent);
+        if (!joins_next)
+            return;
         extent_delist(next);
-        join(extent, next);
+        if (state == EXTENT_DIRTY)
+            extent_age_remove(next);
+        absorb(prev, next);
+    } else if (joins_next) {
+        absorb(next, extent);
+    } else {
+        if (state == EXTENT_DIRTY)
+            extent_age_append(extent);
+        extent_enlist(extent);
     }
-    if (prev && prev->state == state) {
-        extent_delist(prev);
-        join(prev, extent);
-        extent = prev;
-    }
-    extent_enlist(extent);
 }
 
 /* As extent_set_taken, for one that is in no bin. */
@@ -338,11 +389,24 @@ void extent_set_taken(extent_t *extent, extent_state_t state) {
     set_taken_delisted(extent, state);
 }
 
+/* The front of a free extent becomes a live one; the rest stays in its bin, or changes it, and
+ * where it is on the age list. */
+static extent_t *take_front(extent_t *rest, size_t bytes) {
+    extent_t *front = extent_new(rest->arena, rest->memory, bytes);
+    link_before(front, rest);
+    rest->memory += bytes;
+    set_free_bytes(rest, rest->bytes - bytes);
+    return front;
+}
+
 extent_t *extent_take(extent_t *extent, size_t lead_bytes, size_t bytes, bool *is_zero) {
     while (lead_bytes >= extent->bytes) {
         lead_bytes -= extent->bytes;
         extent = extent->next;
     }
+    *is_zero = extent->state == EXTENT_CLEAN;
+    if (lead_bytes == 0 && extent->bytes > bytes)
+        return take_front(extent, bytes);
     extent_delist(extent);
     if (lead_bytes) {
         extent_t *tail = extent_split(extent, lead_bytes);
@@ -351,7 +415,6 @@ extent_t *extent_take(extent_t *extent, size_t lead_bytes, size_t bytes, bool *i
     }
     if (extent->bytes > bytes)
         extent_enlist(extent_split(extent, bytes));
-    *is_zero = extent->state == EXTENT_CLEAN;
     set_taken_delisted(extent, EXTENT_LIVE);
     if (extent->bytes < bytes)
         *is_zero &= extent_grow(extent, bytes);
@@ -365,21 +428,15 @@ bool extent_grow(extent_t *extent, size_t bytes) {
         size_t part_bytes = bytes - extent->bytes;
         is_zero &= next->state == EXTENT_CLEAN;
         if (next->bytes > part_bytes) { /* the border between the two moves */
-            extent_delist(next);
             next->memory += part_bytes;
-            next->bytes -= part_bytes;
-            extent_enlist(next);
+            set_free_bytes(next, next->bytes - part_bytes);
         } else {
             part_bytes = next->bytes;
             extent_set_taken(next, EXTENT_LIVE);
-            unlink_behind(next);
+            unlink_extent(next);
             extent_drop(next);
         }
         extent->bytes += part_bytes;
     }
     return is_zero;
-}
-
-bool extent_give_access(const arena_t *arena, char *memory, size_t bytes) {
-    return !arena->may_lack_access || vm_commit(memory, bytes);
 }

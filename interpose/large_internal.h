@@ -57,6 +57,7 @@
 #include "coarse_clock.h"
 #include "demand.h"
 #include "lock.h"
+#include "vm.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -101,6 +102,7 @@ typedef struct extent {
     uint64_t freed_ms;                  /* its parts' mean, about */
     uint8_t state;                      /* extent_state_t */
     bool has_no_access; /* all of it, while free; a hint: not to take it away twice */
+    uint16_t bin;       /* while it is in one */
     large_pieces_t pieces;
 } extent_t;
 
@@ -151,6 +153,7 @@ struct large_store {
     lock_t lock __attribute__((aligned(64)));
     uint32_t n_spans, n_pieces;
     uint32_t n_waits; /* for the lock, since n_judged operations */
+    bool shows_dirty; /* its bit of large_dirty_flags */
     uint64_t now_ms;  /* the coarse clock's, when the lock was taken */
     uint64_t n_judged;
     extent_t *oldest, *newest;
@@ -158,7 +161,9 @@ struct large_store {
     arena_t *leaving; /* unused arenas whose address range is being given up, unlocked */
     uint64_t spent_bytes, spent_ms; /* of the purge budget; as of when */
     uint64_t no_purge_until_ms;     /* the system refused to take pages back: ask again later */
-    size_t wanted_bytes;            /* by the demand, as of the last free */
+    size_t wanted_bytes;            /* by the demand, when it was last asked */
+    uint64_t quiet_ms;              /* nothing is to be purged as long as the clock shows this, */
+    size_t quiet_bytes;             /* and no more is dirty than this (large_purge_if_due) */
     uint64_t idle_bytes;            /* dirty beyond that; read without the lock: relaxed */
     uint64_t accounted_bytes;       /* live and dirty, as published (limits.h) */
     size_t peak_bytes;              /* the most that was live and dirty together; falls with time */
@@ -229,7 +234,12 @@ void large_unlock(large_store_t *store);
 
 /* ---- large_table.c: the live extents by address ---- */
 
-bool large_table_reserve(large_store_t *store); /* room for one more; false without memory */
+bool large_table_reserve_more(large_store_t *store);
+static inline bool large_table_reserve(large_store_t *store) { /* room for one more? */
+    const large_table_t *table = &store->table;
+    return 2 * (table->n_used + 1) <= (size_t)1 << (LARGE_FIRST_LOG2_SLOTS + table->n_doublings) ||
+           large_table_reserve_more(store); /* false without memory */
+}
 void large_table_add(extent_t *extent);
 void large_table_remove(extent_t *extent);
 extent_t *large_table_find(large_store_t *store, const void *pointer);
@@ -237,14 +247,26 @@ extent_t *large_table_find(large_store_t *store, const void *pointer);
 /* ---- large_extent.c: descriptors, bins, the age list ---- */
 
 /* Make sure that so many descriptors can be had; false without memory. */
-bool extent_reserve(large_store_t *store, unsigned n_descriptors);
+bool extent_reserve_more(large_store_t *store, unsigned n_descriptors);
+static inline bool extent_reserve(large_store_t *store, unsigned n_descriptors) {
+    return store->pool.n_free >= n_descriptors || extent_reserve_more(store, n_descriptors);
+}
+
 extent_t *extent_new(arena_t *arena, char *memory, size_t bytes); /* reserved before; not linked */
 void extent_drop(extent_t *extent);
 arena_t *
 extent_new_arena(large_store_t *store); /* an arena's descriptor comes from the same pool, zeroed */
 void extent_drop_arena(arena_t *arena);
 
-unsigned extent_bin(size_t bytes);
+#define LARGE_BIN_UNIT_BYTES 4096u /* the least page: a constant to divide by */
+
+static inline unsigned extent_bin(size_t bytes) {
+    size_t n_units = bytes / LARGE_BIN_UNIT_BYTES;
+    if (n_units < 8)
+        return (unsigned)n_units;
+    unsigned log2 = 63u - (unsigned)__builtin_clzl(n_units);
+    return ((log2 - 2u) << 3) + (unsigned)((n_units >> (log2 - 3u)) & 7u);
+}
 
 static inline bool extent_is_free(const extent_t *extent) {
     return extent->state == EXTENT_DIRTY || extent->state == EXTENT_CLEAN;
@@ -294,7 +316,9 @@ bool extent_grow(extent_t *extent, size_t bytes);
 
 /* Make [memory, memory + bytes) accessible if free memory of its arena may not be, for an object
  * that shall live there.  False without memory; nothing has changed then. */
-bool extent_give_access(const arena_t *arena, char *memory, size_t bytes);
+static inline bool extent_give_access(const arena_t *arena, char *memory, size_t bytes) {
+    return !arena->may_lack_access || vm_commit(memory, bytes);
+}
 
 /* ---- large_arena.c: address space ---- */
 
@@ -326,14 +350,16 @@ bool arena_release(arena_t **list, arena_t *arena);
 /* Which free memory an object is given. */
 typedef enum {
     LARGE_DIRTY_FIRST, /* it is resident already */
-    LARGE_CLEAN_FIRST, /* pages are moved there that are resident elsewhere */
-    LARGE_DIRTY_ONLY
+    LARGE_CLEAN_FIRST  /* pages are moved there that are resident elsewhere */
 } large_choice_t;
 
 /* A live extent for a new object: in an arena, or in a span with room_bytes to grow on if it is
  * huge or room_bytes > bytes.   NULL without memory. */
 extent_t *large_place(large_store_t *store, size_t bytes, size_t align, size_t room_bytes,
                       large_choice_t choice, bool *is_zero);
+
+/* The same within one DIRTY extent of an arena; NULL if none fits. */
+extent_t *large_place_dirty(large_store_t *store, size_t bytes, size_t align);
 
 /* Make the live extent hold `bytes`, more than now, where it is. */
 bool large_place_grow(extent_t *extent, size_t bytes);
@@ -347,12 +373,20 @@ void large_release(extent_t *extent, bool is_zero);
 /* With the lock held; these let go of it while they wait for the system.  They return the bytes
  * that went. */
 size_t large_purge_excess(large_store_t *store); /* what is more than should stay for reuse */
+size_t large_purge_now(large_store_t *store);    /* that, and what has been free for long */
 /* Instead of growing: fresh memory was just taken. */
 size_t large_purge_growth(large_store_t *store);
 /* So much fresh memory was, by a thread heap. */
 size_t large_purge_exchange(large_store_t *store, size_t fresh_bytes);
 size_t large_purge_aged(large_store_t *store); /* what has been free for long */
 size_t large_purge_everything(large_store_t *store);
+
+/* The same after objects were taken from dirty memory, or freed to be dirty.  Looking once for each
+ * tick of the clock, or when much was freed, finds all that looking each time would find. */
+static inline void large_purge_if_due(large_store_t *store) {
+    if (store->now_ms != store->quiet_ms || store->stats.free_dirty_bytes > store->quiet_bytes)
+        large_purge_now(store);
+}
 
 /* ---- large_move.c ---- */
 

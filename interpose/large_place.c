@@ -114,10 +114,8 @@ static extent_t *search(large_store_t *store, size_t bytes, size_t align, large_
         return extent ? extent : extent_search(store, EXTENT_DIRTY, bytes, align);
     }
     extent_t *extent = extent_search(store, EXTENT_DIRTY, bytes, align);
-    if (!extent && choice != LARGE_DIRTY_ONLY)
+    if (!extent)
         extent = search_runs(store, bytes, align);
-    if (choice == LARGE_DIRTY_ONLY)
-        return extent;
     return extent ? extent : extent_search(store, EXTENT_CLEAN, bytes, align);
 }
 
@@ -126,8 +124,6 @@ static extent_t *place_in_arena(large_store_t *store, size_t bytes, size_t align
     extent_t *extent = search(store, bytes, align, choice);
     if (extent)
         return extent_take(extent, extent_lead_bytes(extent, align), bytes, is_zero);
-    if (choice == LARGE_DIRTY_ONLY)
-        return NULL;
     for (arena_t *arena = store->arenas; arena; arena = arena->next)
         if ((extent = place_at_end(arena, bytes, align, is_zero)))
             return extent;
@@ -147,7 +143,7 @@ static bool system_grants(size_t bytes) {
 
 /* Descriptors for an arena, what is made accessible of it, and an extent that is cut in three; and
  * the table's entry. */
-static bool reserve(large_store_t *store) {
+static inline bool reserve(large_store_t *store) {
     return extent_reserve(store, 5) && large_table_reserve(store);
 }
 
@@ -167,13 +163,29 @@ static extent_t *place(large_store_t *store, size_t bytes, size_t align, size_t 
     return place_in_arena(store, bytes, align, choice, is_zero);
 }
 
+/* Free again, and NULL, if there is no memory for it. */
+static inline extent_t *with_access(extent_t *extent, bool is_zero) {
+    if (extent_give_access(extent->arena, extent->memory, extent->bytes))
+        return extent;
+    large_release(extent, is_zero);
+    return NULL;
+}
+
 extent_t *large_place(large_store_t *store, size_t bytes, size_t align, size_t room_bytes,
                       large_choice_t choice, bool *is_zero) {
     extent_t *extent = place(store, bytes, align, room_bytes, choice, is_zero);
-    if (!extent || extent_give_access(extent->arena, extent->memory, extent->bytes))
-        return extent;
-    large_release(extent, *is_zero);
-    return NULL;
+    return extent ? with_access(extent, *is_zero) : NULL;
+}
+
+extent_t *large_place_dirty(large_store_t *store, size_t bytes, size_t align) {
+    if (bytes > LARGE_SPAN_MIN_BYTES || align > REGION_BYTES || !reserve(store))
+        return NULL;
+    extent_t *extent = extent_search(store, EXTENT_DIRTY, bytes, align);
+    if (!extent)
+        return NULL;
+    bool is_zero;
+    extent = extent_take(extent, extent_lead_bytes(extent, align), bytes, &is_zero);
+    return with_access(extent, is_zero);
 }
 
 bool large_place_grow(extent_t *extent, size_t bytes) {

@@ -230,9 +230,27 @@ static void lower_peak(large_store_t *store) {
     store->peak_bytes = now_bytes + (n_halves < 64 ? above_bytes >> n_halves : 0);
 }
 
-static size_t purge_batch(large_store_t *store, size_t limit_bytes, uint64_t may_spend) {
-    bool is_due = store->stats.free_dirty_bytes > limit_bytes + limit_bytes / BATCH_SHARE;
-    return is_due ? purge_down_to(store, limit_bytes, may_spend) : 0;
+/* Of a free, each limit falls by no more than twice its bytes, and an eighth. */
+#define QUIET_SHARE 4u
+
+/* As long as this tick lasts, and no more than the bound is dirty, a limit that is due at due_bytes
+ * asks for nothing; most_spend is the most of the budget that it may have until then. */
+static void note_quiet(large_store_t *store, size_t due_bytes, uint64_t most_spend) {
+    size_t dirty_bytes = store->stats.free_dirty_bytes;
+    if (dirty_bytes <= due_bytes)
+        store->quiet_bytes =
+            smaller(store->quiet_bytes, dirty_bytes + (due_bytes - dirty_bytes) / QUIET_SHARE);
+    else if (has_budget(store, most_spend)) /* it could not be done, or the demand was less */
+        store->quiet_bytes = 0;
+}
+
+static size_t purge_batch(large_store_t *store, size_t limit_bytes, uint64_t may_spend,
+                          uint64_t most_spend) {
+    size_t due_bytes = limit_bytes + limit_bytes / BATCH_SHARE, purged_bytes = 0;
+    if (store->stats.free_dirty_bytes > due_bytes)
+        purged_bytes = purge_down_to(store, limit_bytes, may_spend);
+    note_quiet(store, due_bytes, most_spend);
+    return purged_bytes;
 }
 
 size_t large_purge_excess(large_store_t *store) {
@@ -245,12 +263,12 @@ size_t large_purge_excess(large_store_t *store) {
     size_t keep_bytes = larger(KEEP_MIN_BYTES, wanted_bytes);
     bool is_shrunk = live_bytes < store->peak_bytes / SHRUNK_PEAK_SHARE;
     size_t top_bytes = larger(keep_bytes, is_shrunk ? live_bytes / LOW_LIVE_SHARE : 2 * live_bytes);
-    size_t purged_bytes = purge_batch(store, top_bytes, NO_LIMIT);
+    size_t purged_bytes = purge_batch(store, top_bytes, NO_LIMIT, NO_LIMIT);
     purged_bytes +=
         purge_batch(store, larger(KEEP_MIN_BYTES, 2 * live_bytes), /* the demand, once */
-                    smaller(BUDGET_TOP_BYTES, wanted_bytes));
-    return purged_bytes +
-           purge_batch(store, larger(keep_bytes, live_bytes / LOW_LIVE_SHARE), BUDGET_LOW_BYTES);
+                    smaller(BUDGET_TOP_BYTES, wanted_bytes), BUDGET_TOP_BYTES);
+    return purged_bytes + purge_batch(store, larger(keep_bytes, live_bytes / LOW_LIVE_SHARE),
+                                      BUDGET_LOW_BYTES, BUDGET_LOW_BYTES);
 }
 
 size_t large_purge_growth(large_store_t *store) {
@@ -300,9 +318,14 @@ size_t large_purge_aged(large_store_t *store) {
         return 0;
     if (store->now_ms < options.decay_ms)
         return 0;
-    return purge_older_than(store, store->now_ms - options.decay_ms,
-                            demand_bytes(&store->demand, store->now_ms, store->stats.live_bytes),
-                            BUDGET_AGED_BYTES);
+    uint64_t aged_ms = store->now_ms - options.decay_ms;
+    if (store->oldest->freed_ms >= aged_ms)
+        return 0;
+    size_t wanted_bytes = demand_bytes(&store->demand, store->now_ms, store->stats.live_bytes);
+    size_t purged_bytes = purge_older_than(store, aged_ms, wanted_bytes, BUDGET_AGED_BYTES);
+    if (store->oldest && store->oldest->freed_ms < aged_ms)
+        note_quiet(store, wanted_bytes, BUDGET_AGED_BYTES);
+    return purged_bytes;
 }
 
 /* An arena's whole address range, once nothing is left in it. */
@@ -334,7 +357,25 @@ static void close_clean(large_store_t *store, arena_t *arena) {
         }
 }
 
+/* Of what may be freed until live memory has shrunk: see large_purge_excess. */
+static size_t until_shrunk(const large_store_t *store) {
+    size_t live_bytes = store->stats.live_bytes, low_bytes = store->peak_bytes / SHRUNK_PEAK_SHARE;
+    return store->stats.free_dirty_bytes + (live_bytes > low_bytes ? live_bytes - low_bytes : 0);
+}
+
+size_t large_purge_now(large_store_t *store) {
+    uint64_t began_ms = store->now_ms; /* purging may take longer than a tick */
+    store->quiet_bytes = SIZE_MAX;
+    size_t purged_bytes = large_purge_excess(store) + large_purge_aged(store);
+    bool is_shrunk = store->stats.live_bytes < store->peak_bytes / SHRUNK_PEAK_SHARE;
+    if (!is_shrunk)
+        store->quiet_bytes = smaller(store->quiet_bytes, until_shrunk(store));
+    store->quiet_ms = began_ms;
+    return purged_bytes;
+}
+
 size_t large_purge_everything(large_store_t *store) {
+    store->quiet_bytes = 0;
     store->no_purge_until_ms = 0;
     size_t purged_bytes = purge_older_than(store, UINT64_MAX, 0, NO_LIMIT);
     store->peak_bytes = store->stats.live_bytes;

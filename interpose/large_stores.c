@@ -67,17 +67,22 @@ void large_lock(large_store_t *store) {
     store->now_ms = coarse_clock_ms();
 }
 
-static void show_dirty(large_store_t *store) {
+static __attribute__((noinline)) void show_flag(large_store_t *store, bool is_dirty) {
+    uint32_t flag = 1u << (store - large_stores);
+    store->shows_dirty = is_dirty;
+    if (is_dirty)
+        __atomic_fetch_or(&large_dirty_flags, flag, __ATOMIC_RELAXED);
+    else
+        __atomic_fetch_and(&large_dirty_flags, ~flag, __ATOMIC_RELAXED);
+}
+
+static inline void show_dirty(large_store_t *store) {
     size_t dirty_bytes = store->stats.free_dirty_bytes, wanted_bytes = store->wanted_bytes;
     __atomic_store_n(&store->idle_bytes,
                      dirty_bytes > wanted_bytes ? dirty_bytes - wanted_bytes : 0, __ATOMIC_RELAXED);
-    uint32_t flag = 1u << (store - large_stores);
-    bool was_dirty = __atomic_load_n(&large_dirty_flags, __ATOMIC_RELAXED) & flag;
     bool is_dirty = store->oldest != NULL;
-    if (is_dirty && !was_dirty)
-        __atomic_fetch_or(&large_dirty_flags, flag, __ATOMIC_RELAXED);
-    else if (!is_dirty && was_dirty)
-        __atomic_fetch_and(&large_dirty_flags, ~flag, __ATOMIC_RELAXED);
+    if (is_dirty != store->shows_dirty)
+        show_flag(store, is_dirty);
 }
 
 void large_unlock(large_store_t *store) {

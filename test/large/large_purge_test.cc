@@ -200,6 +200,38 @@ TEST_F(LargePurgeTest, DirtyMemoryIsBoundedWithoutBudget) {
     }
 }
 
+// A free looks at what is to go only once for each tick of the clock, or when it might have found
+// something: the same goes as if each free looked.
+TEST_F(LargePurgeTest, LookingLessOftenFindsTheSame) {
+    auto run = [&](bool looks_each_time, uint64_t seed) {
+        large_purge(true);
+        advance_clock_ms(3600 * 1000);     // the budget is full
+        store.peak_ms = coarse_clock_ms(); // all else begins anew
+        Random random(seed);
+        std::vector<char *> objects(100);
+        std::vector<size_t> dirty_after;
+        for (int i = 0; i < 3000; i++) {
+            if (looks_each_time)
+                store.quiet_bytes = 0;
+            // Mostly it grows, then shrinks; now and then time passes.
+            bool shrinks = i % 1000 >= 700;
+            char *&object = objects[random.below(objects.size())];
+            if (object)
+                free(object);
+            object = shrinks && random.below(3) ? nullptr : alloc(random.size_up_to(4 * MiB));
+            if (random.below(4) == 0)
+                advance_clock_ms(random.below(20) ? 1 : 300);
+            dirty_after.push_back(dirty_bytes());
+        }
+        for (char *object : objects)
+            if (object)
+                free(object);
+        return dirty_after;
+    };
+    for (uint64_t seed = 1; seed <= 5; seed++)
+        EXPECT_EQ(run(false, seed), run(true, seed));
+}
+
 TEST_F(LargePurgeTest, TheBudgetFillsAgain) {
     keep_what_is_freed();
     char *live = alloc(600 * MiB);

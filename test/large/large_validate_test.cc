@@ -85,6 +85,7 @@ TEST_F(LargeValidateTest, L3Bins) {
     expect_found(&young_->bin_prev, young_, "L3");
     expect_found(&young_->bin_next, young_, "L3"); // a loop
     expect_found(&young_->bin_next, live_, "L3");
+    expect_found(&young_->bin, bin + 1, "L3");
 }
 
 TEST_F(LargeValidateTest, L4AgeList) {
