@@ -19,16 +19,16 @@ extern "C" {
 static_assert(MHEAP_N_SMALL_BINS * MHEAP_WORD_BYTES == 1u << MHEAP_LOG2_SMALL_MAX,
               "the exact bins end where the powers of two begin");
 
-/* The bin of elements of n_words (1 .. 2^29) words.  The original's user_data_size_to_bin_index. */
+static_assert(MHEAP_N_SMALL_BINS == 2u << MHEAP_LOG2_BINS_PER_DOUBLE, "the formula of bin_of");
+
+/* The bin of elements of n_words (1 .. 2^29) words.  The original's user_data_size_to_bin_index.
+ * Without a branch: sizes below 32 are not shifted, all others to 16 .. 31.  Then each is a bin too
+ * far up to 32, since there is no size 0 and 32 has a bin of its own. */
 static inline uint32_t bin_of(uint64_t n_words) {
-    if (n_words <= MHEAP_N_SMALL_BINS)
-        return (uint32_t)n_words - 1;
-    uint64_t n_bytes = n_words * MHEAP_WORD_BYTES;
-    uint32_t log2 = 63 - (uint32_t)__builtin_clzll(n_bytes);
-    uint32_t part = (uint32_t)(n_bytes >> (log2 - MHEAP_LOG2_BINS_PER_DOUBLE)) &
-                    ((1u << MHEAP_LOG2_BINS_PER_DOUBLE) - 1);
-    return MHEAP_N_SMALL_BINS + ((log2 - MHEAP_LOG2_SMALL_MAX) << MHEAP_LOG2_BINS_PER_DOUBLE) +
-           part;
+    uint32_t log2 = 63 - (uint32_t)__builtin_clzll(n_words | 1u << MHEAP_LOG2_BINS_PER_DOUBLE);
+    uint32_t shift = log2 - MHEAP_LOG2_BINS_PER_DOUBLE;
+    return (shift << MHEAP_LOG2_BINS_PER_DOUBLE) + (uint32_t)(n_words >> shift) -
+           (n_words <= MHEAP_N_SMALL_BINS);
 }
 
 /* The first bin whose elements all have at least n_words; MHEAP_N_BINS if there is none. */
@@ -92,8 +92,9 @@ static inline void bin_set_bit(mheap_t *h, uint32_t bin) {
     h->non_empty_bin_words |= (uint32_t)1 << bin / 64;
 }
 
-static inline void bin_clear_bit(mheap_t *h, uint32_t bin) {
-    if (!(h->non_empty_free_elt_heads[bin / 64] &= ~((uint64_t)1 << bin % 64)))
+/* Of a bin whose bit is set. */
+static inline void bin_clear_bit_if(mheap_t *h, uint32_t bin, bool is_empty) {
+    if (!(h->non_empty_free_elt_heads[bin / 64] ^= (uint64_t)is_empty << bin % 64))
         h->non_empty_bin_words &= ~((uint32_t)1 << bin / 64);
 }
 
@@ -105,10 +106,10 @@ __attribute__((noreturn, cold)) void bin_blame_links(const mheap_elt_t *e);
 
 /* The element that a link to `uoffset` names: checked to be free and to link back to `back`.  `e`
  * is the one to blame. */
-static inline mheap_elt_t *bin_linked(const mheap_t *h, mheap_uoffset_t uoffset,
+static inline mheap_elt_t *bin_linked(const mheap_t *h, uint64_t len, mheap_uoffset_t uoffset,
                                       mheap_uoffset_t back, const mheap_elt_t *e) {
     mheap_elt_t *linked = elt_at(h, uoffset);
-    if (!uoffset_is_plausible(h, uoffset) || !linked->is_free ||
+    if (!uoffset_is_inside(uoffset, len) || !linked->is_free ||
         linked->free_elt.prev_uoffset != back)
         bin_blame_links(e);
     return linked;
@@ -118,66 +119,85 @@ static inline mheap_elt_t *bin_linked(const mheap_t *h, mheap_uoffset_t uoffset,
  * memory that a user owned, and are checked: aborts if they were written to. */
 static inline mheap_elt_t *bin_head(const mheap_t *h, uint32_t bin) {
     mheap_uoffset_t head = h->first_free_elt_uoffset_by_bin[bin];
-    return head == MHEAP_GROUNDED ? NULL : bin_linked(h, head, MHEAP_GROUNDED, elt_at(h, head));
+    return head == MHEAP_GROUNDED
+               ? NULL
+               : bin_linked(h, elt_len(h), head, MHEAP_GROUNDED, elt_at(h, head));
 }
 
 static inline mheap_elt_t *bin_next(const mheap_t *h, const mheap_elt_t *e) {
     mheap_uoffset_t next = e->free_elt.next_uoffset;
-    return next == MHEAP_GROUNDED ? NULL : bin_linked(h, next, elt_uoffset(h, e), e);
+    return next == MHEAP_GROUNDED ? NULL : bin_linked(h, elt_len(h), next, elt_uoffset(h, e), e);
 }
 
-/* Put a free element (tags set) at the head of its bin's list.  n_dirty_bytes: an upper bound of
- * its bytes that may be resident. */
-static inline void bin_push(mheap_t *h, mheap_elt_t *e, uint64_t n_dirty_bytes) {
-    uint32_t bin = bin_of(e->n_user_data);
+/* a or b, without a branch: whether another element follows on a list is even odds, and a branch
+ * that is guessed wrong costs more than all the rest.  (Compilers make it one again where they see
+ * what comes of b.) */
+static inline mheap_uoffset_t bin_select(bool is_a, mheap_uoffset_t a, mheap_uoffset_t b) {
+    mheap_uoffset_t selected = is_a ? a : b;
+    __asm__("" : "+r"(selected));
+    return selected;
+}
+
+/* Put a free element of n_words (tags set) at the head of its bin's list.  n_dirty_bytes: an upper
+ * bound of its bytes that may be resident. */
+static inline void bin_push(mheap_t *h, mheap_elt_t *e, uint64_t n_words, uint64_t n_dirty_bytes) {
+    uint32_t bin = bin_of(n_words);
     mheap_uoffset_t uoffset = elt_uoffset(h, e), head = h->first_free_elt_uoffset_by_bin[bin];
-    if (elt_keeps_n_dirty(e)) {
-        uint64_t n_bytes = elt_n_bytes(e);
+    if (elt_words_keep_n_dirty(n_words)) {
+        uint64_t n_bytes = n_words * MHEAP_WORD_BYTES;
         e->free_elt.n_dirty = (uint32_t)(n_dirty_bytes < n_bytes ? n_dirty_bytes : n_bytes);
         h->free_dirty_bytes += e->free_elt.n_dirty;
         e->free_elt.n_clean = (uint32_t)elt_clean_bytes(e);
         h->free_clean_bytes += e->free_elt.n_clean;
     }
-    e->free_elt.next_uoffset = head;
-    e->free_elt.prev_uoffset = MHEAP_GROUNDED;
-    if (head != MHEAP_GROUNDED)
-        elt_at(h, head)->free_elt.prev_uoffset = uoffset;
     h->first_free_elt_uoffset_by_bin[bin] = uoffset;
+    e->free_elt.next_uoffset = head;
+    /* Where there was no head, e's own link is written twice. */
+    mheap_uoffset_t follower = bin_select(head != MHEAP_GROUNDED, head, uoffset);
+    elt_at(h, follower)->free_elt.prev_uoffset = uoffset;
+    e->free_elt.prev_uoffset = MHEAP_GROUNDED;
     bin_set_bit(h, bin);
 }
 
-/* Let the list lead past e to `next`, its checked follower or NULL; what lies before e must lead to
- * it. */
-static inline void bin_unlink(mheap_t *h, const mheap_elt_t *e, mheap_elt_t *next) {
-    mheap_uoffset_t uoffset = elt_uoffset(h, e), prev = e->free_elt.prev_uoffset;
-    uint32_t bin = bin_of(e->n_user_data);
+/* Let the list lead past e.  What lies before and behind e must lead to it. */
+static inline void bin_unlink(mheap_t *h, uint64_t len, uint32_t bin, mheap_elt_t *e) {
+    mheap_uoffset_t uoffset = elt_uoffset(h, e);
+    mheap_uoffset_t next = e->free_elt.next_uoffset, prev = e->free_elt.prev_uoffset;
+    /* Where none follows, e stands in: it is free, and from here on leads back to itself. */
+    e->free_elt.prev_uoffset = uoffset;
+    mheap_uoffset_t follower = bin_select(next != MHEAP_GROUNDED, next, uoffset);
+    bin_linked(h, len, follower, uoffset, e)->free_elt.prev_uoffset = prev;
+
     mheap_uoffset_t *link = &h->first_free_elt_uoffset_by_bin[bin];
     if (prev != MHEAP_GROUNDED) {
-        if (!uoffset_is_plausible(h, prev))
+        if (!uoffset_is_inside(prev, len))
             bin_blame_links(e);
         link = &elt_at(h, prev)->free_elt.next_uoffset;
     }
     if (*link != uoffset)
         bin_blame_links(e);
-    *link = e->free_elt.next_uoffset;
-    if (next)
-        next->free_elt.prev_uoffset = prev;
-    else if (prev == MHEAP_GROUNDED)
-        bin_clear_bit(h, bin);
+    *link = next;
+    bin_clear_bit_if(h, bin, (prev & next) == MHEAP_GROUNDED);
 }
 
-/* Take a free element off its list; returns its dirty bytes.  Aborts if its tag or links were
- * written to by a user. */
-static inline uint64_t bin_remove(mheap_t *h, mheap_elt_t *e) {
-    if (!e->is_free || !elt_agrees_with_next(h, e))
+/* Take a free element off the list of its bin; returns its dirty bytes.  Aborts if its tag or links
+ * were written to by a user. */
+static inline uint64_t bin_remove_from(mheap_t *h, uint32_t bin, mheap_elt_t *e) {
+    uint64_t len = elt_len(h);
+    uint32_t half = e->this_half, n_words = half ^ MHEAP_IS_FREE_BIT;
+    if (!elt_is_repeated(h, e, len, elt_last_word(n_words), half)) /* too many, with other flags */
         bin_blame_tag(e);
-    bin_unlink(h, e, bin_next(h, e));
-    uint64_t dirty_bytes = elt_dirty_bytes(e);
-    if (elt_keeps_n_dirty(e)) {
-        h->free_dirty_bytes -= dirty_bytes;
-        h->free_clean_bytes -= e->free_elt.n_clean;
-    }
-    return dirty_bytes;
+    bin_unlink(h, len, bin, e);
+    if (!elt_words_keep_n_dirty(n_words))
+        return (uint64_t)n_words * MHEAP_WORD_BYTES;
+    h->free_dirty_bytes -= e->free_elt.n_dirty;
+    h->free_clean_bytes -= e->free_elt.n_clean;
+    return e->free_elt.n_dirty;
+}
+
+/* The same of one that was not found there: its tag tells the bin. */
+static inline uint64_t bin_remove(mheap_t *h, mheap_elt_t *e) {
+    return bin_remove_from(h, bin_of(e->n_user_data), e);
 }
 
 #ifdef __cplusplus

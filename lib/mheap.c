@@ -98,6 +98,12 @@ static bool elt_fits(const mheap_t *h, const mheap_elt_t *e, const request_t *r)
     return gap <= elt_n_bytes(e) - r->n_words * MHEAP_WORD_BYTES;
 }
 
+/* A free element and the bin that it was found in. */
+typedef struct {
+    mheap_elt_t *e;
+    uint32_t bin;
+} found_t;
+
 /* The first of up to *n_tries elements of the bin's list that fits, or NULL. */
 static inline mheap_elt_t *find_in_bin(mheap_t *h, uint32_t bin, const request_t *r,
                                        unsigned *n_tries) {
@@ -112,72 +118,76 @@ static inline mheap_elt_t *find_in_bin(mheap_t *h, uint32_t bin, const request_t
 }
 
 /* The request's own bin, then bins where the alignment may be lucky, then one that surely fits. */
-static mheap_elt_t *find_aligned(mheap_t *h, const request_t *r) {
+static found_t find_aligned(mheap_t *h, const request_t *r) {
     uint32_t own_bin = bin_of(r->n_words);
     uint32_t sure_bin = bin_all_at_least(r->n_words + max_gap_words(r->align));
     unsigned n_tries = N_TRIES;
     mheap_elt_t *e = find_in_bin(h, own_bin, r, &n_tries);
+    if (e)
+        return (found_t){e, own_bin};
 
     uint32_t bin = bin_first_non_empty(h, own_bin + 1);
-    for (n_tries = N_TRIES; !e && n_tries && bin < sure_bin; bin = bin_first_non_empty(h, bin + 1))
+    for (n_tries = N_TRIES; n_tries && bin < sure_bin; bin = bin_first_non_empty(h, bin + 1)) {
         e = find_in_bin(h, bin, r, &n_tries);
-    if (e)
-        return e;
-
+        if (e)
+            return (found_t){e, bin};
+    }
     bin = bin_first_non_empty(h, sure_bin > own_bin ? sure_bin : own_bin + 1);
     n_tries = 1;
-    return bin == BIN_NONE ? NULL : find_in_bin(h, bin, r, &n_tries);
+    return (found_t){bin == BIN_NONE ? NULL : find_in_bin(h, bin, r, &n_tries), bin};
 }
 
 /* The same where every address will do: whatever a bin of larger sizes holds fits. */
-static inline mheap_elt_t *find_natural(mheap_t *h, uint64_t n_words) {
+static inline found_t find_natural(mheap_t *h, uint64_t n_words) {
     uint32_t bin = bin_of(n_words);
     if (n_words > MHEAP_N_SMALL_BINS) { /* the own bin holds several sizes */
         const request_t r = {n_words, MHEAP_WORD_BYTES, 0};
         unsigned n_tries = N_TRIES;
-        mheap_elt_t *e = find_in_bin(h, bin++, &r, &n_tries);
+        mheap_elt_t *e = find_in_bin(h, bin, &r, &n_tries);
         if (e)
-            return e;
+            return (found_t){e, bin};
+        bin++;
     }
     bin = bin_first_non_empty(h, bin);
     if (bin == BIN_NONE)
-        return NULL;
+        return (found_t){NULL, bin};
     h->stats.n_search_tries++;
-    return bin_head(h, bin);
+    return (found_t){bin_head(h, bin), bin};
 }
 
 /* Turn a free element into a gap (free again), the object, and what is left over (free again). */
-static mheap_elt_t *split_free_elt(mheap_t *h, mheap_elt_t *e, uint64_t gap, uint64_t n_words) {
-    uint64_t dirty_bytes = bin_remove(h, e);
+static mheap_elt_t *split_free_elt(mheap_t *h, found_t found, uint64_t gap, uint64_t n_words) {
+    mheap_elt_t *e = found.e;
+    uint64_t dirty_bytes = bin_remove_from(h, found.bin, e);
     uint64_t total = e->n_user_data;
     if (gap) {
         uint64_t gap_words = gap / MHEAP_WORD_BYTES;
-        elt_set(e, gap_words - 1, true);
-        bin_push(h, e, dirty_bytes);
-        e = elt_next(e);
+        mheap_elt_t *rest = elt_set(e, gap_words - 1, true);
+        bin_push(h, e, gap_words - 1, dirty_bytes);
+        e = rest;
         total -= gap_words;
     }
     if (total - n_words < ELT_MIN_BYTES / MHEAP_WORD_BYTES) {
         elt_set(e, total, false);
         return e;
     }
-    elt_set(e, n_words, false);
-    mheap_elt_t *rest = elt_next(e);
+    mheap_elt_t *rest = elt_set(e, n_words, false);
     elt_set(rest, total - n_words - 1, true);
-    bin_push(h, rest, dirty_bytes);
+    bin_push(h, rest, total - n_words - 1, dirty_bytes);
     return e;
 }
 
-static inline mheap_uoffset_t take(mheap_t *h, mheap_elt_t *e, uint64_t gap, uint64_t n_words) {
+static inline mheap_uoffset_t take(mheap_t *h, found_t found, uint64_t gap, uint64_t n_words) {
     h->n_elts++;
-    return elt_uoffset(h, split_free_elt(h, e, gap, n_words));
+    return elt_uoffset(h, split_free_elt(h, found, gap, n_words));
 }
 
 static __attribute__((noinline)) mheap_uoffset_t search_aligned(mheap_t *h, const request_t *r) {
-    mheap_elt_t *e = find_aligned(h, r);
-    if (!e)
+    found_t found = find_aligned(h, r);
+    if (!found.e)
         return MHEAP_GROUNDED;
-    return take(h, e, gap_bytes(h, elt_uoffset(h, e), r->align, r->align_offset), r->n_words);
+    uint64_t gap = gap_bytes(h, elt_uoffset(h, found.e), r->align, r->align_offset);
+    return take(h, found, gap, r->n_words);
 }
 
 mheap_uoffset_t mheap_get_search_free_list(mheap_t *h, size_t n_bytes, size_t align,
@@ -190,8 +200,8 @@ mheap_uoffset_t mheap_get_search_free_list(mheap_t *h, size_t n_bytes, size_t al
     uint64_t n_words = mheap_words(n_bytes);
     if (align > MHEAP_WORD_BYTES)
         return search_aligned(h, &(request_t){n_words, align, align_offset});
-    mheap_elt_t *e = find_natural(h, n_words);
-    return e ? take(h, e, 0, n_words) : MHEAP_GROUNDED;
+    found_t found = find_natural(h, n_words);
+    return found.e ? take(h, found, 0, n_words) : MHEAP_GROUNDED;
 }
 
 void mheap_cut_row(mheap_t *h, mheap_uoffset_t uoffset, size_t n_bytes, uint32_t n) {
@@ -199,8 +209,7 @@ void mheap_cut_row(mheap_t *h, mheap_uoffset_t uoffset, size_t n_bytes, uint32_t
     uint64_t n_words = mheap_words(n_bytes);
     for (; n > 1; n--) {
         uint64_t rest = e->n_user_data - n_words - 1;
-        elt_set(e, n_words, false);
-        e = elt_next(e);
+        e = elt_set(e, n_words, false);
         elt_set(e, rest, false);
         h->n_elts++;
     }
@@ -209,13 +218,13 @@ void mheap_cut_row(mheap_t *h, mheap_uoffset_t uoffset, size_t n_bytes, uint32_t
 mheap_uoffset_t mheap_get_row(mheap_t *h, size_t n_bytes, uint32_t *n) {
     uint64_t n_words = mheap_words(n_bytes);
     h->stats.n_searches++;
-    mheap_elt_t *e = find_natural(h, n_words);
-    if (!e)
+    found_t found = find_natural(h, n_words);
+    if (!found.e)
         return MHEAP_GROUNDED;
-    uint64_t n_fit = ((uint64_t)e->n_user_data + 1) / (n_words + 1);
+    uint64_t n_fit = ((uint64_t)found.e->n_user_data + 1) / (n_words + 1);
     if (*n > n_fit)
         *n = (uint32_t)n_fit;
-    mheap_uoffset_t uoffset = take(h, e, 0, *n * (n_words + 1) - 1);
+    mheap_uoffset_t uoffset = take(h, found, 0, *n * (n_words + 1) - 1);
     mheap_cut_row(h, uoffset, n_bytes, *n);
     return uoffset;
 }
@@ -235,9 +244,9 @@ mheap_uoffset_t mheap_get_extend(mheap_t *h, size_t n_bytes, size_t align, size_
         *is_zero = (h->flags & MHEAP_INTERNAL_FLAG_ZEROED) && uoffset >= h->never_used_off;
     mheap_elt_t *e = elt_at(h, h->len); /* the end mark becomes the gap, or the object */
     if (gap) {
-        elt_set(e, gap / MHEAP_WORD_BYTES - 1, true);
-        bin_push(h, e, h->tail_dirty_bytes);
-        e = elt_next(e);
+        mheap_elt_t *behind = elt_set(e, gap / MHEAP_WORD_BYTES - 1, true);
+        bin_push(h, e, gap / MHEAP_WORD_BYTES - 1, h->tail_dirty_bytes);
+        e = behind;
     }
     elt_set(e, n_words, false);
     mheap_set_len(h, new_len);
@@ -250,9 +259,9 @@ mheap_uoffset_t mheap_get_extend(mheap_t *h, size_t n_bytes, size_t align, size_
  * Take a free neighbour off its list, to be merged; returns what it adds to the dirty bytes.  If it
  * was purged, its first and last page were not: the one at the joint is about to be a whole page.
  */
-static uint64_t absorb(mheap_t *h, mheap_elt_t *e) {
-    uint64_t joint_bytes = elt_keeps_n_dirty(e) ? vm_page_bytes() : 0;
-    return bin_remove(h, e) + joint_bytes + MHEAP_TAG_BYTES;
+static inline uint64_t absorb(mheap_t *h, mheap_elt_t *e, uint64_t n_words) {
+    uint64_t joint_bytes = elt_words_keep_n_dirty(n_words) ? vm_page_bytes() : 0;
+    return bin_remove_from(h, bin_of(n_words), e) + joint_bytes + MHEAP_TAG_BYTES;
 }
 
 /*
@@ -261,16 +270,18 @@ static uint64_t absorb(mheap_t *h, mheap_elt_t *e) {
  */
 static void release_elt(mheap_t *h, mheap_elt_t *e, uint64_t dirty_bytes) {
     uint64_t n_words = e->n_user_data;
-    mheap_elt_t *next = elt_next(e);
+    mheap_elt_t *next = elt_behind(e, n_words);
     e->this_half = elt_half(n_words, true);
     if (next->is_free) {
-        dirty_bytes += absorb(h, next);
-        n_words += 1 + next->n_user_data;
+        uint64_t n_more = next->n_user_data;
+        dirty_bytes += absorb(h, next, n_more);
+        n_words += 1 + n_more;
     }
     if (e->prev_is_free) {
+        uint64_t n_more = e->prev_n_user_data; /* its tag is compared with this one */
         e = elt_prev(e);
-        dirty_bytes += absorb(h, e);
-        n_words += 1 + e->n_user_data;
+        dirty_bytes += absorb(h, e, n_more);
+        n_words += 1 + n_more;
     }
     uint64_t uoffset = elt_uoffset(h, e);
     if (uoffset + (n_words + 1) * MHEAP_WORD_BYTES == h->len) {
@@ -279,7 +290,7 @@ static void release_elt(mheap_t *h, mheap_elt_t *e, uint64_t dirty_bytes) {
         return;
     }
     elt_set(e, n_words, true);
-    bin_push(h, e, dirty_bytes);
+    bin_push(h, e, n_words, dirty_bytes);
 }
 
 void mheap_release_elt(mheap_t *h, mheap_elt_t *e) {

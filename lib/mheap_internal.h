@@ -122,7 +122,11 @@ __attribute__((noreturn, cold)) void mheap_blame(const mheap_t *h, mheap_uoffset
 /* Is it the uoffset of a live object whose tags agree with its neighbours'? */
 static inline bool mheap_is_live(const mheap_t *h, mheap_uoffset_t uoffset) {
     const mheap_elt_t *e = elt_at(h, uoffset);
-    return uoffset_is_plausible(h, uoffset) && elt_is_in_use(e) && elt_is_sound(h, e);
+    uint64_t len = elt_len(h);
+    /* A half with a flag is too large a size. */
+    return uoffset_is_inside(uoffset, len) &&
+           elt_is_repeated(h, e, len, elt_last_word(e->this_half), e->this_half) &&
+           elt_agrees_with_prev(h, e);
 }
 
 /* The tags of an object that a user names, checked; `function` is for the message. */

@@ -12,7 +12,7 @@ static void trim(mheap_t *h, mheap_elt_t *e, uint64_t total, uint64_t n_words,
     elt_set(e, n_words, false);
     mheap_elt_t *rest = elt_next(e);
     elt_set(rest, total - n_words - 1, true);
-    bin_push(h, rest, dirty_bytes);
+    bin_push(h, rest, total - n_words - 1, dirty_bytes);
 }
 
 static void shrink(mheap_t *h, mheap_elt_t *e, uint64_t n_words) {

@@ -94,7 +94,7 @@ TEST(Bin, BitmapForgetsWhatIsCleared) {
     for (uint32_t bin : {0u, 1u, 63u, 64u, MHEAP_N_BINS - 1})
         bin_set_bit(&h, bin);
     for (uint32_t bin : {1u, 64u, 0u, 63u, MHEAP_N_BINS - 1}) {
-        bin_clear_bit(&h, bin);
+        bin_clear_bit_if(&h, bin, true);
         EXPECT_NE(bin_first_non_empty(&h, bin), bin);
     }
     EXPECT_EQ(bin_first_non_empty(&h, 0), BIN_NONE);

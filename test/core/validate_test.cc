@@ -122,7 +122,7 @@ TEST_F(Validate, M5TwoFreeNeighbours) {
 TEST_F(Validate, M5LastIsFree) {
     mheap_uoffset_t behind = heap.get(64);
     elt_set(heap.elt(behind), 8, true);
-    bin_push(h(), heap.elt(behind), 0);
+    bin_push(h(), heap.elt(behind), heap.elt(behind)->n_user_data, 0);
     expect(5, behind + 72);
 }
 
@@ -164,7 +164,7 @@ TEST_F(Validate, M6ListHoldsAForgedElement) {
     h()->free_dirty_bytes += dirty_bytes;
     memset(fake, 0, sizeof *fake);
     elt_set(fake, 4, true);
-    bin_push(h(), fake, 0);
+    bin_push(h(), fake, fake->n_user_data, 0);
     e->free_elt.next_uoffset = e->free_elt.prev_uoffset = large;
     expect(6);
 }
