@@ -14,4 +14,10 @@ void api_leave(mheap_t *h);
 mheap_t *api_begin_change(void *v, const char *function);
 void api_end_change(mheap_t *h, const char *function);
 
+/* plain_magic is MHEAP_MAGIC in a heap that only one thread uses and that is neither traced nor
+ * validated around each operation, else 0: to be set when one of these changes.  It is all that get
+ * and put ask. */
+void api_set_plain(mheap_t *h);
+bool api_may_be_plain(const mheap_t *h);
+
 #endif /* MHEAP_API_H */

@@ -19,31 +19,47 @@ extern "C" {
 /* Turn all cached objects into free elements.  O(objects in the cache). */
 void cache_flush(mheap_t *h);
 
-/* Free objects, from each list in turn, until the cache is no longer too full. */
+/* Free objects, from each list in turn, until there are no more than max_cached. */
 void cache_evict(mheap_t *h);
+void cache_evict_one(mheap_t *h);
 
 /* The way out: a link, or a tag, in the cache was written to by a user. */
 __attribute__((noreturn, cold)) void cache_blame(const mheap_t *h, mheap_uoffset_t uoffset);
 
-static inline bool cache_is_too_full(const mheap_t *h) {
-    return h->n_cached > MHEAP_CACHE_MIN_ELTS + h->n_elts / MHEAP_CACHE_PART ||
-           h->n_cached > MHEAP_CACHE_MAX_ELTS;
+/* What max_cached is to be.  As n_elts is the rest of the sum, the cache holds no more than MIN and
+ * one for each PART of n_elts. */
+static inline uint32_t cache_limit(const mheap_t *h) {
+    uint64_t n_all = h->n_elts + h->n_cached;
+    uint64_t most = (n_all + MHEAP_CACHE_MIN_ELTS * MHEAP_CACHE_PART) / (MHEAP_CACHE_PART + 1);
+    return (uint32_t)(most < MHEAP_CACHE_MAX_ELTS ? most : MHEAP_CACHE_MAX_ELTS);
 }
 
-/* Take an object that is being freed (no longer counted in n_elts).  False if the heap has no cache
- * or the object is not small. */
-static inline bool cache_push(mheap_t *h, mheap_elt_t *e) {
-    uint32_t list = e->n_user_data - 1;
-    if (!(h->flags & MHEAP_FLAG_SMALL_OBJECT_CACHE) || list >= MHEAP_N_CACHE_LISTS)
-        return false;
+/* To be called when n_elts + n_cached has changed: not by what moves an object from one to the
+ * other.
+ */
+static inline void cache_set_limit(mheap_t *h) {
+    if (h->n_cache_lists)
+        h->max_cached = cache_limit(h);
+}
+
+/* Bits of the lists whose objects may serve those of one: its own, and of sizes a little larger. */
+extern const uint64_t cache_lists_that_serve[MHEAP_N_CACHE_LISTS];
+
+/* A live one, the half of whose tag is its size. */
+static inline bool cache_takes(const mheap_t *h, const mheap_elt_t *e) {
+    return e->this_half <= h->n_cache_lists;
+}
+
+/* Take an object that is being freed, that the cache takes, and that is no longer counted in
+ * n_elts. */
+static inline void cache_push(mheap_t *h, mheap_elt_t *e) {
+    uint32_t half = e->this_half, list = half - 1;
     e->cached_elt.next_uoffset = h->cache_heads[list];
-    e->this_half |= MHEAP_IS_CACHED_BIT;
+    e->this_half = half | MHEAP_IS_CACHED_BIT;
     h->cache_heads[list] = elt_uoffset(h, e);
     h->non_empty_cache_heads |= (uint64_t)1 << list;
-    h->n_cached++;
-    if (cache_is_too_full(h))
+    if (++h->n_cached > h->max_cached)
         cache_evict(h);
-    return true;
 }
 
 /* The first object of a list that is not empty.  The link to it lay in memory that a user has
@@ -51,7 +67,7 @@ static inline bool cache_push(mheap_t *h, mheap_elt_t *e) {
 static inline mheap_elt_t *cache_head(const mheap_t *h, uint32_t list) {
     mheap_uoffset_t head = h->cache_heads[list];
     mheap_elt_t *e = elt_at(h, head);
-    if (!uoffset_is_plausible(h, head) || e->this_half != (MHEAP_IS_CACHED_BIT | (list + 1)))
+    if (!uoffset_is_inside(head, elt_len(h)) || e->this_half != (MHEAP_IS_CACHED_BIT | (list + 1)))
         cache_blame(h, head);
     return e;
 }
@@ -63,21 +79,26 @@ static inline void cache_remove_head(mheap_t *h, uint32_t list, mheap_elt_t *e) 
     h->n_cached--;
 }
 
-/* A cached object of this size, or up to an eighth more, whose address suits; or NULL. */
-static inline mheap_elt_t *cache_pop(mheap_t *h, uint64_t n_words, size_t align,
-                                     size_t align_offset) {
-    if (n_words > MHEAP_N_CACHE_LISTS)
-        return NULL;
-    uint64_t window = ((uint64_t)2 << n_words / 8) - 1;
-    uint64_t lists = h->non_empty_cache_heads >> (n_words - 1) & window;
+/* A cached object for `list`, aligned to a word, from a list that serves it; or NULL. */
+static inline mheap_elt_t *cache_pop(mheap_t *h, uint64_t list) {
+    uint64_t lists = h->non_empty_cache_heads & cache_lists_that_serve[list];
     if (!lists)
         return NULL;
-    uint32_t list = (uint32_t)n_words - 1 + (uint32_t)__builtin_ctzll(lists);
-    mheap_elt_t *e = cache_head(h, list);
-    if (((uintptr_t)elt_user_data(e) + align_offset) & (align - 1))
-        return NULL;
-    cache_remove_head(h, list, e);
+    uint32_t found = (uint32_t)__builtin_ctzll(lists);
+    mheap_elt_t *e = cache_head(h, found);
+    cache_remove_head(h, found, e);
     return e;
+}
+
+/* The same, if its address suits. */
+static inline mheap_elt_t *cache_pop_aligned(mheap_t *h, uint64_t list, size_t align,
+                                             size_t align_offset) {
+    uint64_t lists = h->non_empty_cache_heads & cache_lists_that_serve[list];
+    if (!lists)
+        return NULL;
+    const mheap_elt_t *e = cache_head(h, (uint32_t)__builtin_ctzll(lists));
+    uintptr_t address = (uintptr_t)e + MHEAP_TAG_BYTES + align_offset;
+    return address & (align - 1) ? NULL : cache_pop(h, list);
 }
 
 #ifdef __cplusplus

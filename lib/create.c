@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* create.c - where a heap's memory comes from, and where its header lies in it. */
-#include "mheap_internal.h"
+#include "api.h"
 #include "trace.h"
 #include "vm.h"
 
@@ -32,6 +32,7 @@ static mheap_t *lay_out(char *memory, size_t n_bytes, size_t n_accessible, uint3
     if (h) {
         h->vm_offset = (uint32_t)((char *)h - memory);
         h->vm_n_bytes = n_bytes;
+        api_set_plain(h);
     }
     return h;
 }
@@ -78,7 +79,7 @@ void *mheap_free(void *v) {
         return NULL;
     mheap_t *h = mheap_header(v);
     trace_destroy(h->trace);
-    h->magic = 0; /* a later use of it is noticed as long as the memory is there */
+    h->magic = h->plain_magic = 0; /* a later use of it is noticed as long as the memory is there */
     if (h->flags & MHEAP_INTERNAL_FLAG_OWNS_VM)
         vm_release((char *)h - h->vm_offset, h->vm_n_bytes);
     return NULL;

@@ -134,7 +134,7 @@ static void put_ratio(line_t *line, uint64_t part, uint64_t whole) {
 static void put_statistics(const writer_t *w, const picture_t *p) {
     const mheap_stats_t *s = &p->stats;
     line_t line = {.n_bytes = 0};
-    put_count(&line, "  gets ", s->n_gets, "");
+    put_count(&line, "  gets ", s->n_cache_hits + s->n_other_gets, "");
     put_count(&line, ", puts ", s->n_puts, "");
     put_count(&line, ", no memory ", s->n_failures, "");
     put_line(w, &line);

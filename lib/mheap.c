@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* mheap.c - the heap itself: search, split, extend, free, coalesce. */
-#include "mheap_internal.h"
+#include "cache.h"
 
 #include "vm.h"
 
@@ -24,6 +24,8 @@ mheap_t *mheap_init(void *header, uint64_t max_len, uint64_t accessible_len, uin
     h->accessible_len = accessible_len;
     h->max_size = sizeof *h + max_len;
     h->flags = flags;
+    h->n_cache_lists = flags & MHEAP_FLAG_SMALL_OBJECT_CACHE ? MHEAP_N_CACHE_LISTS : 0;
+    h->max_cached = cache_limit(h); /* without a cache it stays so, and is never reached */
     h->layout_version = MHEAP_LAYOUT_VERSION;
     h->magic = MHEAP_MAGIC;
 

@@ -42,7 +42,8 @@
  *
  * Invariants.  lib/validate.c has one function for each number, its test a corruption for each.
  *
- *  M1  the header's magic and layout version are right, len <= max_len, len is a multiple of 8
+ *  M1  the header's magic and layout version are right, len <= max_len, len is a multiple of 8;
+ *      plain_magic is not the magic in a heap with a lock, a trace, or validation on each call
  *  M2  walking from the first element by n_user_data ends exactly at the end mark, which lies at
  *      uoffset len and has n_user_data == MHEAP_N_USER_DATA_INVALID and is_free == 0
  *  M3  each element's prev_n_user_data and prev_is_free repeat its neighbour's n_user_data and
@@ -58,8 +59,8 @@
  *  M9  n_elts == number of allocated elements that are not cached
  *      (without MHEAP_FLAG_SMALL_OBJECT_CACHE the bit is the owner's, and all allocated ones count)
  *  M10 every element with is_cached is not free and is in the small-object cache list of its size,
- *      and the cache holds only such elements; n_cached is their number; bit b of
- *      non_empty_cache_heads is set if and only if list b is not empty
+ *      and the cache holds only such elements; n_cached is their number, max_cached how many it may
+ *      hold; bit b of non_empty_cache_heads is set if and only if list b is not empty
  *      (without MHEAP_FLAG_SMALL_OBJECT_CACHE only: it is not free, and the cache is empty)
  *  M11 free_dirty_bytes == sum of n_dirty over the free elements that keep one, and none keeps more
  *      than its size; free_clean_bytes == sum of n_clean, which is what it is to be;
@@ -75,7 +76,7 @@
 #include "mheap.h"
 
 #define MHEAP_MAGIC                0x7061656868656170ull
-#define MHEAP_LAYOUT_VERSION       4u
+#define MHEAP_LAYOUT_VERSION       5u
 
 #define MHEAP_WORD_BYTES           8u /* user data comes in words of this size */
 #define MHEAP_TAG_BYTES            8u /* boundary tag before each object's user data */
@@ -98,7 +99,7 @@
 #define MHEAP_N_CACHE_LISTS   64u
 
 /* It holds no more than these and one object for each sixteen that are in use, and never more than
- * the most. */
+ * the most (cache_limit). */
 #define MHEAP_CACHE_MIN_ELTS  32u
 #define MHEAP_CACHE_PART      16u
 #define MHEAP_CACHE_MAX_ELTS  1024u
@@ -145,8 +146,9 @@ static_assert(sizeof(mheap_elt_t) == 24, "tag of 8 bytes, then the union");
 #define MHEAP_IS_FREE_BIT      (1u << 31)
 
 typedef struct {
-    uint64_t n_gets, n_puts;  /* by the public functions */
-    uint64_t n_cache_hits;    /* gets served by the small-object cache */
+    uint64_t n_cache_hits; /* gets served by the small-object cache */
+    uint64_t n_other_gets; /* by the public functions, as are ... */
+    uint64_t n_puts;
     uint64_t n_cache_flushes; /* times the full cache was emptied */
     uint64_t n_searches;      /* gets that looked into the bins */
     uint64_t n_search_tries;  /* free elements looked at in them */
@@ -169,15 +171,18 @@ typedef struct mheap {
     mheap_stats_t stats;
 
     /* What every get and put looks at, together: the header ends on a page boundary. */
+    uint64_t plain_magic; /* MHEAP_MAGIC: neither lock, trace nor validation (api_set_plain) */
     uint64_t non_empty_free_elt_heads[MHEAP_N_BIN_WORDS]; /* bitmap of bins that are not empty */
     uint32_t non_empty_bin_words;   /* bitmap of the words above that are not zero */
-    uint32_t cache_next_out;        /* the list whose turn it is when the cache is full */
+    uint16_t n_cache_lists;         /* that may hold anything: all, or none without the cache */
+    uint16_t cache_next_out;        /* the list whose turn it is when the cache is full */
     uint64_t free_dirty_bytes;      /* M11 */
     uint64_t free_clean_bytes;      /* M11 */
     uint64_t tail_dirty_bytes;      /* of those from len to never_used_off, that may be resident */
     uint64_t kept_dirty_bytes;      /* dirty bytes that the last purge could not give back */
     uint64_t non_empty_cache_heads; /* bitmap of cache lists that are not empty */
-    uint64_t n_cached;              /* objects in the small-object cache */
+    uint32_t n_cached;              /* objects in the small-object cache */
+    uint32_t max_cached;            /* how many it may hold (cache_limit) */
     uint64_t n_elts;                /* allocated, not cached, objects */
 
     /* What changes when the heap grows or shrinks, in a line of its own: a free by a thread that

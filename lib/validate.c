@@ -7,7 +7,7 @@
  */
 #include "validate.h"
 
-#include "bin.h"
+#include "cache.h"
 
 /* What the walk finds, to be compared with what the header and the lists say. */
 typedef struct {
@@ -163,8 +163,10 @@ static mheap_corruption_t check_cache(const mheap_t *h, const census_t *census) 
             uoffset = e->cached_elt.next_uoffset;
         }
     }
-    bool is_same =
-        n_cached == census->n_cached && hash == census->cached_hash && n_cached == h->n_cached;
+    bool is_same = n_cached == census->n_cached && hash == census->cached_hash &&
+                   n_cached == h->n_cached &&
+                   h->n_cache_lists == (has_cache(h) ? MHEAP_N_CACHE_LISTS : 0) &&
+                   (!has_cache(h) || h->max_cached == cache_limit(h));
     return is_same ? walk_no_corruption() : walk_corruption(10, MHEAP_GROUNDED);
 }
 

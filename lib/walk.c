@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "walk.h"
 
+#include "api.h"
+
 /* Texts, not pointers to texts, here and elsewhere: each pointer would be a relocation at start. */
 static const char invariant_text[][80] = {
     "ok",
@@ -29,7 +31,8 @@ static bool header_is_sound(const mheap_t *h) {
     return h->magic == MHEAP_MAGIC && h->layout_version == MHEAP_LAYOUT_VERSION &&
            h->len >= MHEAP_FIRST_UOFFSET && h->len % MHEAP_WORD_BYTES == 0 &&
            h->len <= h->never_used_off && h->never_used_off <= h->accessible_len &&
-           h->accessible_len <= h->max_len && h->max_len < MHEAP_GROUNDED;
+           h->accessible_len <= h->max_len && h->max_len < MHEAP_GROUNDED &&
+           (h->plain_magic != MHEAP_MAGIC || api_may_be_plain(h));
 }
 
 walk_t walk_start(const mheap_t *h) {

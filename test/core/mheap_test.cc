@@ -321,6 +321,49 @@ TEST(MheapCache, ServesASizeFromALittleLargerOne) {
     EXPECT_EQ(heap.state(), "ok");
 }
 
+TEST(MheapCache, ServesTheLeastSizesFromTheirOwnListsOnly) {
+    for (size_t n_words = 1; n_words < 8; n_words++) {
+        Heap heap(1 << 20, MHEAP_FLAG_SMALL_OBJECT_CACHE);
+        auto u = heap.get_n(3, 8 * n_words + 8);
+        heap.put(u[1]);
+        heap.get(8 * n_words);
+        EXPECT_EQ(heap.h()->stats.n_cache_hits, 0u) << n_words;
+        heap.put(u[0]);
+        EXPECT_EQ(heap.get(8 * n_words + 8), u[0]);
+        EXPECT_EQ(heap.h()->stats.n_cache_hits, 1u) << n_words;
+    }
+}
+
+/* Of each size, from which sizes: those of up to an eighth and a word and a half more. */
+TEST(MheapCache, ServesLargerSizesFromAnEighthAndAWordMore) {
+    for (size_t n_words = 8; n_words <= MHEAP_N_CACHE_LISTS; n_words++)
+        for (size_t n_more = 0; n_words + n_more <= MHEAP_N_CACHE_LISTS; n_more++) {
+            Heap heap(1 << 20, MHEAP_FLAG_SMALL_OBJECT_CACHE);
+            auto u = heap.get_n(3, 8 * (n_words + n_more));
+            heap.put(u[1]);
+            heap.get(8 * n_words);
+            ASSERT_EQ(heap.h()->stats.n_cache_hits, 8 * n_more <= n_words + 11 ? 1u : 0u)
+                << n_words << " + " << n_more;
+            ASSERT_EQ(heap.state(), "ok");
+        }
+}
+
+/* A get that finds nothing in a full cache makes room in it for the put that follows. */
+TEST(MheapCache, IsNotFullAfterAGetPassedIt) {
+    Heap heap(1 << 20, MHEAP_FLAG_SMALL_OBJECT_CACHE);
+    auto u = heap.get_n(200, 96);
+    for (size_t i = 0; i < 100; i += 2)
+        heap.put(u[i]);
+    const mheap_t *h = heap.h();
+    EXPECT_EQ(h->n_cached, h->max_cached);
+    mheap_uoffset_t large = heap.get(1000);
+    EXPECT_LT(h->n_cached, h->max_cached);
+    EXPECT_EQ(heap.state(), "ok");
+    heap.put(large);
+    EXPECT_LE(h->n_cached, h->max_cached);
+    EXPECT_EQ(heap.state(), "ok");
+}
+
 /* The most that it may hold, and what is in use meanwhile. */
 TEST(MheapCache, IsBoundedByWhatIsInUse) {
     Heap heap(8 << 20, MHEAP_FLAG_SMALL_OBJECT_CACHE | MHEAP_FLAG_DISABLE_VM);
@@ -335,7 +378,7 @@ TEST(MheapCache, IsBoundedByWhatIsInUse) {
         heap.put(uoffset);
         ASSERT_LE(h->n_cached, MHEAP_CACHE_MIN_ELTS + h->n_elts / MHEAP_CACHE_PART);
         ASSERT_LE(h->n_cached, MHEAP_CACHE_MAX_ELTS);
-        most = std::max(most, h->n_cached);
+        most = std::max<uint64_t>(most, h->n_cached);
     }
     EXPECT_EQ(most, MHEAP_CACHE_MAX_ELTS);
     EXPECT_EQ(h->n_cached, MHEAP_CACHE_MIN_ELTS);
@@ -387,6 +430,29 @@ TEST(MheapCache, IsGivenUpBeforeAGetFails) {
     EXPECT_NE(heap.get(10000), MHEAP_GROUNDED);
     EXPECT_EQ(heap.h()->stats.n_cache_flushes, 1u);
     EXPECT_EQ(heap.state(), "ok");
+}
+
+/* ---- Heaps without lock, trace and validation ---- */
+
+TEST(MheapPlain, IsToldByTheMagicAlone) {
+    for (uint32_t flags = 0; flags < 32; flags++) {
+        Heap heap(1 << 20, flags);
+        bool is_plain =
+            !(flags & (MHEAP_FLAG_TRACE | MHEAP_FLAG_THREAD_SAFE | MHEAP_FLAG_VALIDATE));
+        EXPECT_EQ(heap.h()->plain_magic == MHEAP_MAGIC, is_plain) << flags;
+        EXPECT_EQ(heap.state(), "ok");
+    }
+}
+
+TEST(MheapPlain, EndsWithTracingAndComesBack) {
+    Heap heap(1 << 20, MHEAP_FLAG_SMALL_OBJECT_CACHE);
+    mheap_uoffset_t u = heap.get(100);
+    ASSERT_TRUE(mheap_trace(heap.v(), true));
+    EXPECT_NE(heap.h()->plain_magic, MHEAP_MAGIC);
+    heap.put(u);
+    ASSERT_TRUE(mheap_trace(heap.v(), false));
+    EXPECT_EQ(heap.h()->plain_magic, MHEAP_MAGIC);
+    EXPECT_EQ(heap.get(100), u);
 }
 
 /* ---- Growing to the end ---- */

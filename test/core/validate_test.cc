@@ -265,6 +265,21 @@ TEST_F(Validate, M10Count) {
     expect(10);
 }
 
+TEST_F(Validate, M10Limit) {
+    h()->max_cached++;
+    expect(10);
+}
+
+TEST_F(Validate, M10Lists) {
+    h()->n_cache_lists = 0;
+    expect(10);
+}
+
+TEST_F(Validate, M1PlainWithALock) {
+    h()->flags |= MHEAP_FLAG_THREAD_SAFE;
+    expect(1);
+}
+
 TEST_F(Validate, M10WithoutCacheTheBitIsTheOwners) {
     Heap plain;
     mheap_uoffset_t u = plain.get(5000);
