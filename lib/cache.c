@@ -8,9 +8,9 @@ void cache_blame(const mheap_t *h, mheap_uoffset_t uoffset) {
           "link of a cached object is damaged (written to after it was freed?)");
 }
 
-/* Those of list + 1 words, and with 8 words and up of an eighth and a word more: about that many.
- * Of the least ones a word more would be a large part, and there are few sizes of them. */
-#define N_LARGER(list) ((list) < 7 ? 0 : ((list) + 12) / 8)
+/* Those of list + 1 words, and from 8 words on those of an eighth and nearly two words more.  Of
+ * the least ones a word more would be a large part, and there are few sizes of them. */
+#define N_LARGER(list) ((list) < 7 ? 0 : ((list) + 16) / 8)
 #define SERVE(list)    ((((uint64_t)2 << N_LARGER(list)) - 1) << (list))
 #define SERVE_8(list)                                                                              \
     SERVE(list), SERVE((list) + 1), SERVE((list) + 2), SERVE((list) + 3), SERVE((list) + 4),       \

@@ -100,7 +100,7 @@
 
 /* It holds no more than these and one object for each sixteen that are in use, and never more than
  * the most (cache_limit). */
-#define MHEAP_CACHE_MIN_ELTS  32u
+#define MHEAP_CACHE_MIN_ELTS  64u
 #define MHEAP_CACHE_PART      16u
 #define MHEAP_CACHE_MAX_ELTS  1024u
 
