@@ -136,6 +136,35 @@ TEST_P(MisuseAfterFree, FreedTwiceWithAWriteBetweenIsNoticedOnTheWayHome) {
     EXPECT_TRUE(is_reported(outcome, "free", kAnyPointer));
 }
 
+// Told to go on, the library leaves the second place behind: the object does not go home while
+// somebody has it.
+TEST(MisuseGoesOn, WithWhatIsOnAListTwice) {
+    SKIP_UNDER_STAND_IN("libmheap's line");
+    Outcome outcome =
+        run_program({{"/proc/self/exe", "--gtest_filter=MisuseGoesOn.DISABLED_OnAListTwice",
+                      "--gtest_also_run_disabled_tests"},
+                     {"MHEAP_CONF=abort:false"},
+                     {}});
+    EXPECT_TRUE(outcome.succeeded()) << outcome;
+    EXPECT_TRUE(std::regex_match(
+        outcome.err,
+        std::regex("libmheap: free\\(0x[0-9a-f]+\\): a free block was written to[^\n]+\n")))
+        << outcome;
+}
+TEST(MisuseGoesOn, DISABLED_OnAListTwice) {
+    std::vector<void *> objects(400);
+    for (void *&object : objects)
+        object = malloc(200);
+    free(objects[350]);
+    memset(opaque(objects[350]), 0x41, 8);
+    free(opaque(objects[350]));
+    void *owner = opaque(malloc(200));
+    ASSERT_EQ(owner, objects[350]) << "last in, first out";
+    malloc_trim(0);
+    for (int i = 0; i < 2000; i++)
+        ASSERT_NE(opaque(malloc(200)), owner);
+}
+
 // Where a block of a run might be, but none ever was: at the start of the newest one's 64 KiB,
 // whose pages are opened from their end.
 class MisuseNeverAllocated : public testing::Test {
