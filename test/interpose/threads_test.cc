@@ -120,14 +120,18 @@ TEST(OneWay, LargeObjectsStayBounded) {
     EXPECT_LT(resident_bytes(), before + 64 * MiB);
 }
 
-// Two threads, each the other's consumer.
+// Two threads, each the other's consumer; of many objects at a time, since on a busy machine each
+// wait for the other may take as long as the others' turns.
 TEST(Exchange, TwoThreadsFreeEachOthers) {
+    constexpr int kAtOnce = 100;
     auto there = std::make_unique<Ring>(), back = std::make_unique<Ring>();
     auto work = [](Ring *to, Ring *from, uint64_t seed) {
         Random random(seed);
-        for (int i = 0; i < 300000; i++) {
-            to->push(make(random.size_up_to(8 * KiB), seed + i));
-            EXPECT_TRUE(check_and_free(from->pop()));
+        for (int i = 0; i < 300000; i += kAtOnce) {
+            for (int k = 0; k < kAtOnce; k++)
+                to->push(make(random.size_up_to(8 * KiB), seed + i + k));
+            for (int k = 0; k < kAtOnce; k++)
+                EXPECT_TRUE(check_and_free(from->pop()));
         }
     };
     std::thread other(work, there.get(), back.get(), 1000);
