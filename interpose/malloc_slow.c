@@ -394,13 +394,11 @@ static void *realloc_any(void *pointer, size_t bytes, void *caller) {
     return pointer;
 }
 
-void *heap_realloc(void *pointer, size_t bytes) {
-    if (!pointer)
-        return fast_malloc(bytes);
+static __attribute__((noinline)) void *realloc_slow(void *pointer, size_t bytes) {
     if (unlikely(bytes == 0 || self_heap->fast_id == OWNER_NOT_SELF))
         return realloc_any(pointer, bytes, CALLER);
     unsigned size_class = run_block_class(pointer, owner_of_near(pointer));
-    if (likely(size_class != N_CLASSES && may_be_live(pointer))) {
+    if (size_class != N_CLASSES && may_be_live(pointer)) {
         size_t has_bytes = size_class_bytes(size_class);
         return is_good_fit(has_bytes, bytes) ? pointer : move_block(pointer, has_bytes, bytes);
     }
@@ -408,6 +406,38 @@ void *heap_realloc(void *pointer, size_t bytes) {
     if (has_bytes > 0)
         return resize_own_element(pointer, has_bytes, bytes);
     return realloc_any(pointer, bytes, CALLER);
+}
+
+/* Of another class than what is wanted. */
+static __attribute__((noinline)) void *resize_own_block(thread_heap_t *heap, block_t *block,
+                                                        unsigned size_class, size_t bytes) {
+    size_t has_bytes = size_class_bytes(size_class);
+    if (is_good_fit(has_bytes, bytes))
+        return block;
+    void *moved = copy_object(block, has_bytes, bytes);
+    if (moved)
+        fast_push(heap, size_class, block);
+    return moved;
+}
+
+/* What happens most is here, without a frame: nothing there yet, and a block of a run in the
+ * heap's only region, checked as in fast_free, that may stay. */
+void *heap_realloc(void *pointer, size_t bytes) {
+    if (!pointer)
+        return fast_malloc(bytes);
+    thread_heap_t *heap = self_heap;
+    region_t *region = (region_t *)heap->only_region;
+    if (unlikely((uintptr_t)pointer - (uintptr_t)region >= REGION_BYTES || bytes == 0))
+        return realloc_slow(pointer, bytes);
+    unsigned size_class = region_tile_class(region, pointer);
+    uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
+    if (unlikely(size_class == TILE_ELEMENTS ||
+                 offset * heap->reciprocal[size_class] >= RUN_BLOCK_PRODUCT_END ||
+                 block_is_marked(pointer, heap->key) || !may_be_live(pointer)))
+        return realloc_slow(pointer, bytes);
+    if (fast_class(heap, bytes) == size_class)
+        return pointer;
+    return resize_own_block(heap, pointer, size_class, bytes);
 }
 
 size_t heap_usable_bytes(void *pointer, const char *function) {
