@@ -42,6 +42,18 @@ int32_t heap_list_limit_at_first(unsigned size_class) {
     return list_limit(size_class, LIST_FIRST_BYTES, MEDIUM_LIST_FIRST_BYTES);
 }
 
+static bool is_cold(const thread_heap_t *heap, unsigned size_class) {
+    return size_class < N_SMALL_CLASSES && heap->n_cold[size_class] < N_COLD_OBJECTS;
+}
+
+/* How often a cold class's elements come and go nobody counts.  They are slower to free than blocks
+ * of runs, and where a heap has so much resident a page for each class is next to nothing. */
+#define NOTHING_COLD_FROM_BYTES ((uint64_t)4 << 20)
+
+static bool has_nothing_cold(const thread_heap_t *heap) {
+    return heap_resident_bytes(heap) >= NOTHING_COLD_FROM_BYTES;
+}
+
 /* ---- Idle lists ---- */
 
 /* The class's list goes home.  So a cold one has so many elements less. */
@@ -96,20 +108,25 @@ void heap_sweep_soon(thread_heap_t *heap) {
 /*
  * A list that is not used pins runs: a few free blocks in each of them are enough.  So before a
  * heap grows much, and about once a second, the lists on which nothing has happened since the last
- * time are taken home.
+ * time are taken home; and where nothing stays cold, those of cold classes: some are never empty,
+ * so no refill makes them hot.
  */
 void heap_sweep_if_due(thread_heap_t *heap) {
     if (heap->grown_bytes < heap->n_mheaps * SWEEP_MIN_BYTES)
         return;
     heap->grown_bytes = 0;
+    bool is_large = has_nothing_cold(heap);
     for (unsigned c = 0; c < N_CLASSES; c++) {
         uint32_t n_blocks = list_n_blocks(heap, c);
-        if (n_blocks && n_blocks == heap->n_swept[c]) {
+        bool gets_hot = is_large && is_cold(heap, c);
+        if (n_blocks && (n_blocks == heap->n_swept[c] || gets_hot)) {
             heap_put_list(heap, c);
             heap_list_release(heap, c);
             heap_list_set_limit(heap, c, heap_list_limit_at_first(c));
             n_blocks = 0;
         }
+        if (gets_hot)
+            heap->n_cold[c] = N_COLD_OBJECTS;
         heap->n_swept[c] = (uint16_t)n_blocks;
     }
 }
@@ -143,16 +160,8 @@ void heap_note_refill(thread_heap_t *heap, unsigned size_class) {
 
 /* ---- Cold classes ---- */
 
-static bool is_cold(const thread_heap_t *heap, unsigned size_class) {
-    return size_class < N_SMALL_CLASSES && heap->n_cold[size_class] < N_COLD_OBJECTS;
-}
-
-/* How often a cold class's elements come and go nobody counts.  They are slower to free than blocks
- * of runs, and where a heap has so much resident a page for each class is next to nothing. */
-#define NOTHING_COLD_FROM_BYTES ((uint64_t)4 << 20)
-
 bool heap_stays_cold(thread_heap_t *heap, unsigned size_class) {
-    if (is_cold(heap, size_class) && heap_resident_bytes(heap) >= NOTHING_COLD_FROM_BYTES)
+    if (is_cold(heap, size_class) && has_nothing_cold(heap))
         heap->n_cold[size_class] = N_COLD_OBJECTS;
     return is_cold(heap, size_class);
 }

@@ -87,6 +87,23 @@ TEST(Cold, InALargeHeapNoClassIs) {
     });
 }
 
+// Nor one whose list was never empty since the heap got large: its elements go home.
+TEST(Cold, InALargeHeapNoListOfElementsStays) {
+    in_new_heap([](void *) {
+        heap_free(heap_malloc(200));
+        std::vector<void *> objects;
+        for (int i = 0; i < 8192; i++)
+            objects.push_back(memset(heap_malloc(1000), 1, 1000));
+        uint64_t before = api_slow_paths();
+        void *object = heap_malloc(200);
+        EXPECT_EQ(api_slow_paths() - before, 1u);
+        heap_free(object);
+        EXPECT_EQ(api_check(), nullptr) << api_check();
+        for (void *each : objects)
+            heap_free(each);
+    });
+}
+
 // Those that another thread freed are not counted when they come home: the list just gets longer.
 TEST(Cold, ObjectsFreedByAnotherThread) {
     in_new_heap([](void *) {
