@@ -16,6 +16,11 @@
 #define MEDIUM_LIST_FIRST_BYTES ((size_t)32 << 10)
 #define MEDIUM_LIST_MAX_BYTES   ((size_t)1 << 20)
 
+/* The list of a class that has so many runs and is refilled may hold so much, a 64th of what the
+ * class has.  Else that of a program that only grows would stay as short as at first. */
+#define LIST_MANY_RUNS          32u
+#define LIST_MANY_RUNS_BYTES    ((size_t)32 << 10)
+
 /* A list that was full so many times in a row, without being empty, is that of a program that
  * shrinks: what it holds will not be wanted soon. */
 #define SHRINKING_FLUSHES       3u
@@ -133,6 +138,10 @@ void heap_sweep_if_due(thread_heap_t *heap) {
 
 /* ---- How long a list may be ---- */
 
+static bool has_many_runs(const thread_heap_t *heap, unsigned size_class) {
+    return size_class < N_SMALL_CLASSES && heap->n_runs[size_class] >= LIST_MANY_RUNS;
+}
+
 bool heap_list_shrinks(const thread_heap_t *heap, unsigned size_class) {
     return heap->n_flushes[size_class] >= SHRINKING_FLUSHES;
 }
@@ -149,13 +158,16 @@ void heap_note_flush(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks
 
 /* With twice the room what is wanted back need not have gone. */
 void heap_note_refill(thread_heap_t *heap, unsigned size_class) {
+    int32_t limit = heap->limit[size_class],
+            of_many = list_limit(size_class, LIST_MANY_RUNS_BYTES, 0);
     heap->n_flushes[size_class] = 0;
-    if (heap->n_sent_home[size_class] <= 0)
-        return;
-    int32_t limit = heap->limit[size_class];
-    int32_t most = list_limit(size_class, LIST_MAX_BYTES, MEDIUM_LIST_MAX_BYTES);
-    heap->n_sent_home[size_class] -= limit / 2;
-    heap_list_set_limit(heap, size_class, limit * 2 < most ? limit * 2 : most);
+    if (heap->n_sent_home[size_class] > 0) {
+        int32_t most = list_limit(size_class, LIST_MAX_BYTES, MEDIUM_LIST_MAX_BYTES);
+        heap->n_sent_home[size_class] -= limit / 2;
+        heap_list_set_limit(heap, size_class, limit * 2 < most ? limit * 2 : most);
+    } else if (limit < of_many && has_many_runs(heap, size_class)) {
+        heap_list_set_limit(heap, size_class, of_many);
+    }
 }
 
 /* ---- Cold classes ---- */

@@ -104,6 +104,23 @@ TEST(Cold, InALargeHeapNoListOfElementsStays) {
     });
 }
 
+// A class that only grows has its list filled less often once it has many runs.
+TEST(Cold, RefillsOfAClassThatGrows) {
+    in_new_heap([](void *) {
+        auto refills_of_1000 = [] {
+            uint64_t before = api_slow_paths();
+            for (int i = 0; i < 1000; i++)
+                memset(heap_malloc(64), 1, 64);
+            return api_slow_paths() - before;
+        };
+        uint64_t at_first = refills_of_1000();
+        for (int i = 0; i < 40; i++)
+            refills_of_1000();
+        EXPECT_LE(refills_of_1000(), at_first / 2);
+        EXPECT_EQ(api_check(), nullptr) << api_check();
+    });
+}
+
 // Those that another thread freed are not counted when they come home: the list just gets longer.
 TEST(Cold, ObjectsFreedByAnotherThread) {
     in_new_heap([](void *) {
