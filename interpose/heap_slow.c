@@ -82,6 +82,53 @@ static block_t *pop(thread_heap_t *heap, unsigned size_class) {
     return NULL;
 }
 
+/* ---- Elements of larger classes ---- */
+
+/*
+ * A list that is hardly used ends with as many elements as its class ever had live, and so do those
+ * of the classes beside it, if at other times.  So a medium class that had to take memory when next
+ * to none was free that is resident takes elements from the lists of larger ones from then on,
+ * until that has cost about as much time as to have so much faulted in; then it gets more of its
+ * own.  One whose list has grown comes and goes so often that only time would be lost.
+ */
+#define LARGER_MAX_STEPS      4u   /* classes: at most half as large again */
+#define LARGER_BYTES_FOR_ONE  128u /* of the class's own element */
+#define LARGER_MAX_TIMES      4    /* the list's limit at first */
+#define LARGER_MIN_FREE_BYTES ((uint64_t)64 << 10)
+#define LARGER_FREE_PART      16u
+
+static block_t *pop_larger(thread_heap_t *heap, unsigned size_class) {
+    unsigned last = size_class + LARGER_MAX_STEPS;
+    for (unsigned c = size_class + 1; c <= last && c < N_CLASSES; c++)
+        if (!list_is_empty(heap, c)) {
+            heap->n_larger[size_class - N_SMALL_CLASSES]--;
+            return pop(heap, c);
+        }
+    return NULL;
+}
+
+static bool has_much_free(const thread_heap_t *heap) {
+    uint64_t dirty = heap_dirty_bytes(heap);
+    return dirty >= LARGER_MIN_FREE_BYTES && dirty >= heap_resident_bytes(heap) / LARGER_FREE_PART;
+}
+
+/* The class gets an element of its own. */
+static void allow_larger(thread_heap_t *heap, unsigned size_class) {
+    size_t n = size_class_bytes(size_class) / LARGER_BYTES_FOR_ONE;
+    int32_t most = LARGER_MAX_TIMES * heap_list_limit_at_first(size_class);
+    if (heap->limit[size_class] > most || has_much_free(heap))
+        n = 0;
+    heap->n_larger[size_class - N_SMALL_CLASSES] = (uint8_t)(n < UINT8_MAX ? n : UINT8_MAX);
+}
+
+/* Not what its own list sent home: there it is free, unless others have taken it. */
+static bool may_take_larger(const thread_heap_t *heap, unsigned size_class) {
+    return size_class >= N_SMALL_CLASSES && heap->n_larger[size_class - N_SMALL_CLASSES] > 0 &&
+           heap->n_sent_home[size_class] <= 0;
+}
+
+/* ---- Refill, under the lock ---- */
+
 static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
     heap->counts.n_refills++;
     heap_sweep_if_due(heap);
@@ -92,8 +139,10 @@ static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_ze
     block_t *block = pop(heap, size_class);
     if (block)
         return block;
-    if (size_class >= N_SMALL_CLASSES)
+    if (size_class >= N_SMALL_CLASSES) {
+        allow_larger(heap, size_class);
         return refill_medium(heap, size_class, is_zero);
+    }
     if (heap_stays_cold(heap, size_class)) {
         heap->n_cold[size_class]++;
         heap_limit_to_cold(heap, size_class);
@@ -109,6 +158,8 @@ void *heap_refill(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
     *is_zero = false;
     block_t *block = pop(heap, size_class); /* malloc came here since it is damaged */
     if (block)
+        return block;
+    if (may_take_larger(heap, size_class) && (block = pop_larger(heap, size_class)))
         return block;
     heaps_decay_if_due();
     heap_lock(heap);

@@ -134,6 +134,8 @@ typedef struct thread_heap {
     int32_t n_sent_home[N_CLASSES];     /* by full lists, not wanted back so far */
     uint16_t n_swept[N_CLASSES];        /* blocks on each list at the last sweep */
     uint8_t n_flushes[N_CLASSES];       /* since the list was last refilled */
+    uint8_t n_larger[N_MEDIUM_CLASSES]; /* elements of larger classes that a medium one may still
+                                           take (heap_slow.c); the owner's only */
     heap_slots_t slots;                 /* heap_slots.h; the owner's only */
     uint64_t grown_bytes;               /* by which the mheaps grew since the last sweep */
     uint64_t fresh_bytes;               /* that became accessible; the next refill sees to it */

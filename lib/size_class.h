@@ -16,6 +16,7 @@
 #define MEDIUM_MAX_BYTES (36u << 10) /* largest class: opendir takes a little more than 32 */
 #define N_SMALL_CLASSES  48u
 #define N_CLASSES        73u
+#define N_MEDIUM_CLASSES (N_CLASSES - N_SMALL_CLASSES)
 
 /* X(class, bytes of the class before, bytes) for each small class. */
 /* clang-format off */
