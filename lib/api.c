@@ -53,7 +53,9 @@ bool api_may_be_plain(const mheap_t *h) {
 }
 
 void api_set_plain(mheap_t *h) {
-    h->plain_magic = api_may_be_plain(h) ? MHEAP_MAGIC : 0;
+    uint64_t magic = api_may_be_plain(h) ? MHEAP_MAGIC : 0;
+    if (h->plain_magic != magic) /* in a THREAD_SAFE heap, where others read it, it never changes */
+        h->plain_magic = magic;
 }
 
 /* ---- Allocating ---- */
