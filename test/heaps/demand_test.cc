@@ -117,7 +117,7 @@ TEST_P(Demand, DoesNotHoldBackASleepingThreadsMemory) {
     api_decay();
     api_decay();
     uint64_t left = resident();
-    EXPECT_LT(left, kTotal * 2 / 5); // its lists
+    EXPECT_LT(left, kTotal * 15 / 32); // its lists
     world_switch_to(0);
     swing(); // nor does what went then count as missed
     EXPECT_LT(resident(), left + 8 * kMiB);
