@@ -64,15 +64,16 @@ TEST_P(Home, InAnyOrder) {
 // the second time, be it with its neighbours or by itself.
 TEST_P(Home, ABlockThatComesTwiceIsRefused) {
     auto [order, bytes] = GetParam();
+    constexpr size_t kTwice = 120; // the first few objects of a class may be elements
     std::vector<void *> objects = allocate(bytes);
     put_in(order, objects);
     for (size_t between : {0, 1, 9}) {
         auto free_all = [&, between = between] {
             for (size_t i = 0; i < kObjects; i++) {
                 heap_free(objects[i]);
-                if (i == 20 + between) {
-                    memset(objects[20], 1, sizeof(uint64_t));
-                    heap_free(objects[20]);
+                if (i == kTwice + between) {
+                    memset(objects[kTwice], 1, sizeof(uint64_t));
+                    heap_free(objects[kTwice]);
                 }
             }
         };
