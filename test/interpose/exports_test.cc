@@ -151,13 +151,19 @@ TEST(Library, WhatHardlyAnyoneCallsIsAMappingOfItsOwn) {
     EXPECT_EQ(loads[1][1] / kPageBytes, (loads[0][3] - 1) / kPageBytes + 1);
 }
 
-// So is no call out of there on the way of an ordinary one.
+// So is no call out of there on the way of an ordinary one.  The least of several runs: in one that
+// a tick of decay falls into, which looks after large objects, too, that code is there.
 TEST(Library, ASmallProcessHasThatCodeOnly) {
-    Outcome outcome = run_program({{"small_process"}, {}, {}});
-    ASSERT_TRUE(outcome.succeeded()) << outcome;
-    std::smatch match;
-    ASSERT_TRUE(std::regex_search(outcome.out, match, std::regex("code: ([0-9]+) KiB"))) << outcome;
-    EXPECT_LE(std::stoul(match[1]), kHotBytes / 1024) << outcome;
+    unsigned long least_kib = ~0ul;
+    for (int run = 0; run < 10 && least_kib > kHotBytes / 1024; run++) {
+        Outcome outcome = run_program({{"small_process"}, {}, {}});
+        ASSERT_TRUE(outcome.succeeded()) << outcome;
+        std::smatch match;
+        ASSERT_TRUE(std::regex_search(outcome.out, match, std::regex("code: ([0-9]+) KiB")))
+            << outcome;
+        least_kib = std::min(least_kib, std::stoul(match[1]));
+    }
+    EXPECT_LE(least_kib, kHotBytes / 1024);
 }
 #endif
 

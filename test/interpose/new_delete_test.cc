@@ -129,8 +129,8 @@ TEST(Operators, DeleteTakesNullAndKeepsErrno) {
     for (const Delete &row : kDeletes) {
         errno = 4711;
         row.call(nullptr, 0, std::align_val_t{32});
-        void *object = row.aligned ? ::operator new (3 * MiB, std::align_val_t{32})
-                                   : ::operator new (3 * MiB);
+        void *object =
+            row.aligned ? ::operator new (3 * MiB, std::align_val_t{32}) : ::operator new(3 * MiB);
         row.call(object, 3 * MiB, std::align_val_t{32});
         EXPECT_EQ(errno, 4711) << row.symbol;
     }
@@ -240,7 +240,7 @@ TEST(NewFailure, HandlerThatFreesMemoryMakesTheRetryWork) {
             void *object = row.call(300 * MiB, std::align_val_t{4096});
             require(object != nullptr && g_calls == 1, "one call of the handler was enough");
             if (row.aligned)
-                ::operator delete(object, std::align_val_t{4096});
+                ::operator delete (object, std::align_val_t{4096});
             else
                 ::operator delete(object);
         }

@@ -24,7 +24,9 @@
 
 namespace {
 
-std::uint32_t next_number(std::uint32_t &seed) { return seed = seed * 1103515245u + 12345u; }
+std::uint32_t next_number(std::uint32_t &seed) {
+    return seed = seed * 1103515245u + 12345u;
+}
 
 // Built before main, emptied after it, after every thread has gone.
 struct Registry {
