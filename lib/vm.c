@@ -147,7 +147,7 @@ static bool system_calls_may_trap(void) {
         unsigned long flags;
         void (*restorer)(void);
         uint64_t mask;
-    } action; /* as the kernel has it */
+    } action = {0}; /* as the kernel has it */
     return system_call(SYS_rt_sigaction, SIGSYS, 0, (long)&action, sizeof action.mask, 0) != 0 ||
            action.handler != SIG_DFL;
 }
@@ -227,7 +227,7 @@ bool vm_decommit(void *memory, size_t bytes) {
 }
 
 size_t vm_resident_bytes(void *memory, size_t bytes) {
-    unsigned char in_core[512];
+    unsigned char in_core[512] = {0};
     size_t page_bytes = vm_page_bytes(), resident = 0;
     for (size_t done = 0; done < bytes;) {
         size_t part = bytes - done;
