@@ -123,8 +123,9 @@ static void allow_larger(thread_heap_t *heap, unsigned size_class) {
 
 /* Not what its own list sent home: there it is free, unless others have taken it. */
 static bool may_take_larger(const thread_heap_t *heap, unsigned size_class) {
-    return size_class >= N_SMALL_CLASSES && heap->n_larger[size_class - N_SMALL_CLASSES] > 0 &&
-           heap->n_sent_home[size_class] <= 0;
+    if (size_class < N_SMALL_CLASSES)
+        return false;
+    return heap->n_larger[size_class - N_SMALL_CLASSES] > 0 && heap->n_sent_home[size_class] <= 0;
 }
 
 /* ---- Refill, under the lock ---- */

@@ -43,7 +43,7 @@ static void open_report(void) {
 }
 
 static int report_descriptor(void) {
-    struct statx now;
+    struct statx now = {0};
     bool is_ours = report_fd != STDERR_FILENO && file_of(report_fd, &now) &&
                    now.stx_dev_major == report_file.stx_dev_major &&
                    now.stx_dev_minor == report_file.stx_dev_minor &&

@@ -30,7 +30,7 @@ static uint64_t weak_random(void) {
 }
 
 uint64_t secret_draw(void) {
-    uint64_t bits;
+    uint64_t bits = 0;
     long n_bytes = system_call(SYS_getrandom, (long)&bits, sizeof bits, GRND_NONBLOCK, 0, 0);
     return n_bytes == sizeof bits ? bits : weak_random();
 }
