@@ -1,31 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Each row of docs/MISUSE.md on the hardened library: what docs/HARDENED.md says of them all.
+#include "../interpose/misuse_rows.h"
 #include "hardened_support.h"
 
-#include <algorithm>
 #include <set>
-#include <sstream>
 
 using namespace hardened;
 
 namespace {
-
-struct Row {
-    std::string name, on_ordinary_library, what;
-};
-void PrintTo(const Row &row, std::ostream *stream) {
-    *stream << row.name;
-}
-
-std::vector<Row> rows() {
-    std::istringstream lines(run_program({{"misuses", "--list"}, {}, {}}).out);
-    std::vector<Row> rows;
-    for (Row row; std::getline(lines, row.name, '\t') &&
-                  std::getline(lines, row.on_ordinary_library, '\t') &&
-                  std::getline(lines, row.what);)
-        rows.push_back(row);
-    return rows;
-}
 
 // Nothing looks at what was overrun or read any more.
 const std::set<std::string> kSilent = {"overflow-only", "over-read"};
@@ -36,11 +18,7 @@ const std::set<std::string> kEither = {"overflow-small", "never-realloc", "never
                                        "never-free-reused"};
 
 class HardenedRows : public testing::TestWithParam<Row> {};
-INSTANTIATE_TEST_SUITE_P(Rows, HardenedRows, testing::ValuesIn(rows()), [](const auto &info) {
-    std::string name = info.param.name;
-    std::replace(name.begin(), name.end(), '-', '_');
-    return name;
-});
+INSTANTIATE_TEST_SUITE_P(Rows, HardenedRows, testing::ValuesIn(rows()), name_of_test);
 
 bool is_silent(const Outcome &outcome) {
     return outcome.exited && outcome.status == 0 && outcome.err.empty();
@@ -52,7 +30,7 @@ TEST_P(HardenedRows, AreAsTheDocumentSays) {
     const Row &row = GetParam();
     Outcome outcome = run_program({{"misuses", row.name}, {"MHEAP_CONF="}, {}});
     auto reported = is_reported(outcome, "[a-z_]+", "");
-    if (row.on_ordinary_library == "refuses")
+    if (row.expected == "refuses")
         EXPECT_TRUE(outcome.exited && outcome.status == 3 && outcome.err.empty()) << outcome;
     else if (kSilent.count(row.name))
         EXPECT_TRUE(is_silent(outcome)) << outcome;

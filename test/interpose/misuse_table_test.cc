@@ -2,30 +2,14 @@
 // The table of docs/MISUSE.md, row by row: programs/misuses.c does each misuse and says what
 // libmheap does about it; here is who believes neither.
 #include "misuse.h"
+#include "misuse_rows.h"
 
-#include <algorithm>
 #include <fstream>
 #include <sstream>
 
 using namespace interpose;
 
 namespace {
-
-struct Row {
-    std::string name, expected, what;
-};
-void PrintTo(const Row &row, std::ostream *stream) {
-    *stream << row.name;
-}
-
-std::vector<Row> rows() {
-    std::istringstream lines(run_program({{"misuses", "--list"}, {}, {}}).out);
-    std::vector<Row> rows;
-    for (Row row; std::getline(lines, row.name, '\t') && std::getline(lines, row.expected, '\t') &&
-                  std::getline(lines, row.what);)
-        rows.push_back(row);
-    return rows;
-}
 
 bool starts_with(const std::string &text, const char *start) {
     return text.rfind(start, 0) == 0;
@@ -52,11 +36,7 @@ class MisuseTable : public testing::TestWithParam<Row> {
     // A damaged link is believed once in 65,536.
     bool may_go_unnoticed() { return starts_with(GetParam().name, "after-free"); }
 };
-INSTANTIATE_TEST_SUITE_P(Rows, MisuseTable, testing::ValuesIn(rows()), [](const auto &info) {
-    std::string name = info.param.name;
-    std::replace(name.begin(), name.end(), '-', '_');
-    return name;
-});
+INSTANTIATE_TEST_SUITE_P(Rows, MisuseTable, testing::ValuesIn(rows()), name_of_test);
 
 } // namespace
 
