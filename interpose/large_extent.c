@@ -10,13 +10,16 @@
 
 #define POOL_CHUNK_BYTES ((size_t)64 << 10)
 
+static void pool_give(large_pool_t *pool, descriptor_t *descriptor) {
+    descriptor->next = pool->free;
+    pool->free = descriptor;
+    pool->n_free++;
+}
+
 /* Never given back: a descriptor is a four-thousandth of the smallest object. */
 static void pool_add(large_pool_t *pool, descriptor_t *descriptors, size_t n) {
-    for (size_t i = n; i-- > 0;) {
-        descriptors[i].next = pool->free;
-        pool->free = &descriptors[i];
-    }
-    pool->n_free += n;
+    for (size_t i = n; i-- > 0;)
+        pool_give(pool, &descriptors[i]);
 }
 
 bool extent_reserve_more(large_store_t *store, unsigned n_descriptors) {
@@ -39,12 +42,6 @@ static descriptor_t *pool_take(large_pool_t *pool) {
     pool->free = descriptor->next;
     pool->n_free--;
     return descriptor;
-}
-
-static void pool_give(large_pool_t *pool, descriptor_t *descriptor) {
-    descriptor->next = pool->free;
-    pool->free = descriptor;
-    pool->n_free++;
 }
 
 /* Links are set where it is put into a list, and read only there. */
