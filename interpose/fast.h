@@ -15,6 +15,11 @@
 #define likely(condition)   __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
+/* Keeps the compiler from adding the place of a class's entries up in a register of its own.  On Zen
+ * 3 a list's top that was just stored is loaded again 5 cycles later than need be when its
+ * address is in one register, and not heap and index (docs/PERFORMANCE.md). */
+#define place_by_index(size_class) __asm__ inline("" : "+r"(size_class))
+
 /* NULL: the list is empty, or the block damaged. */
 static inline block_t *fast_pop_sound(thread_heap_t *heap, size_t size_class) {
     int64_t top = heap->list_top[size_class], below = top - (int64_t)sizeof(block_t *);
@@ -22,7 +27,7 @@ static inline block_t *fast_pop_sound(thread_heap_t *heap, size_t size_class) {
     if (unlikely(BLOCK_CHECKS ? block_is_damaged(block, heap->key) : block == NO_BLOCK))
         return NULL;
     __builtin_prefetch(*heap_slot(heap, below), 1); /* the next malloc of this class looks there */
-    __asm__("" : "+r"(size_class)); /* else the compiler adds its place up once more */
+    place_by_index(size_class);
     heap->list_top[size_class] = (int32_t)below;
     block_clear_mark(block);
     return block;
@@ -47,11 +52,15 @@ static inline void *fast_malloc(size_t bytes) {
 
 /* Push a block whose list is known. */
 static inline void fast_push(thread_heap_t *heap, size_t size_class, block_t *block) {
-    if (unlikely(list_is_full(heap, size_class)))
+    place_by_index(size_class);
+    int64_t top = heap->list_top[size_class];
+    if (unlikely(top >= heap->list_last[size_class]))
         return heap_free_slow(block);
     if (unlikely(block_is_marked(block, heap->key)))
         return heap_free_slow(block); /* free already */
-    list_push(heap, size_class, block);
+    place_by_index(size_class);
+    block_set_mark(block, heap->key);
+    list_push_above(heap, size_class, top, block);
 }
 
 /* Elements that a list takes have less than this. */
@@ -94,7 +103,7 @@ static inline bool is_own(const thread_heap_t *heap, const void *pointer) {
            owner_of_near(pointer) == heap->fast_id;
 }
 
-static inline void fast_free(void *pointer) {
+static inline __attribute__((always_inline)) void fast_free(void *pointer) {
     thread_heap_t *heap = self_heap;
     region_t *region = (region_t *)heap->only_region;
     if (unlikely((uintptr_t)pointer - (uintptr_t)region >= REGION_BYTES)) { /* as is_own */

@@ -161,7 +161,7 @@ static void *memalign_hot(size_t align, size_t rounded) {
         if (((uintptr_t)pointer & (align - 1)) == 0)
             return pointer;
         heap->n_cold[size_class_of(rounded)] = N_COLD_OBJECTS;
-        fast_free(pointer);
+        heap_free(pointer);
     }
     return NULL; /* no memory for a run */
 }
@@ -355,7 +355,7 @@ static void *resize_large(void *pointer, size_t bytes) {
 static void *move_block(void *pointer, size_t has_bytes, size_t bytes) {
     void *moved = copy_object(pointer, has_bytes, bytes);
     if (moved)
-        fast_free(pointer);
+        heap_free(pointer);
     return moved;
 }
 
