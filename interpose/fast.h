@@ -42,7 +42,7 @@ static inline void *fast_pop(thread_heap_t *heap, size_t size_class, size_t byte
 static inline size_t fast_class(const thread_heap_t *heap, size_t bytes) {
     if (likely(bytes <= SMALL_MAX_BYTES))
         return heap->small_class[(bytes + 15) / 16];
-    return likely(bytes <= MEDIUM_MAX_BYTES) ? size_class_of_medium(bytes) : N_CLASSES;
+    return likely(bytes <= MEDIUM_MAX_BYTES) ? size_class_of_last(bytes - 1) : N_CLASSES;
 }
 
 static inline void *fast_malloc(size_t bytes) {
@@ -90,8 +90,8 @@ static inline void fast_free_element(thread_heap_t *heap, region_t *region, void
     uint64_t n_bytes = listed_element_bytes(region_mheap(region), region_uoffset(region, pointer));
     if (unlikely(n_bytes == 0))
         return heap_free_slow(pointer);
-    unsigned size_class = size_class_within(n_bytes);
-    if (unlikely(size_class < N_SMALL_CLASSES && !thread_heap_wants_element(heap, size_class)))
+    unsigned size_class = size_class_below(n_bytes);
+    if (unlikely(!thread_heap_wants_element(heap, size_class)))
         return heap_free_slow(pointer);
     fast_push(heap, size_class, pointer);
 }

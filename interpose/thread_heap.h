@@ -127,8 +127,9 @@ typedef struct thread_heap {
     uint32_t n_runs[N_SMALL_CLASSES]; /* of each class; 16 bits would be 4 GiB of it */
     uint64_t ready_bytes;             /* of the runs' free blocks on pages that are resident */
     uint64_t n_puts; /* blocks that came home since all runs were searched for free pages */
-    uint8_t n_cold[N_SMALL_CLASSES]; /* elements that the class has out or on its list while it is
-                                        cold; the owner, who alone writes it, reads it unlocked */
+    uint8_t n_cold[N_CLASSES]; /* elements that a small class has out or on its list while it is
+                                  cold, 0 for medium ones; the owner, who alone writes it, reads it
+                                  unlocked */
     uint8_t n_returns[N_SMALL_CLASSES]; /* heap_return_cold; the owner's only */
     int32_t limit[N_CLASSES];           /* of each list, in blocks; adapts */
     int32_t n_sent_home[N_CLASSES];     /* by full lists, not wanted back so far */
@@ -218,8 +219,7 @@ static inline void list_push(thread_heap_t *heap, size_t size_class, block_t *bl
 /* Elements of a hot class are not kept in its list when freed: they are slower to free than blocks
  * of a run, and would go round for ever.  Those of no class have no list (get_from_others). */
 static inline bool thread_heap_wants_element(const thread_heap_t *heap, unsigned size_class) {
-    return size_class >= N_SMALL_CLASSES ? size_class < N_CLASSES
-                                         : heap->n_cold[size_class] < N_COLD_OBJECTS;
+    return size_class < N_CLASSES && heap->n_cold[size_class] < N_COLD_OBJECTS;
 }
 
 #endif /* MHEAP_THREAD_HEAP_H */

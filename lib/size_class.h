@@ -39,18 +39,17 @@
     X(c + 7, from + 7 * step, from + 8 * step)
 /* clang-format on */
 
-/* Class of `bytes` (> 128): 8 * (log2 - 7) + the topmost four bits (8 to 15), of bytes - 1. */
-static inline unsigned size_class_of_medium(size_t bytes) {
-    size_t last = bytes - 1;
-    unsigned log2 = (unsigned)__builtin_clzl(last) ^ 63u; /* 63 - it would be an instruction more */
+/* Class of `last` + 1 bytes: 8 * (log2 - 7) + the topmost four bits (8 to 15) of `last`; below 128,
+ * where these are four bits of a number that log2 says is larger, `last` / 16.  No branch: nobody
+ * can guess on which side of 128 the next size lies. */
+static inline unsigned size_class_of_last(size_t last) {
+    unsigned log2 = (unsigned)__builtin_clzl(last | 128) ^ 63u; /* 63 - it would be one more */
     return (log2 - 7u) * 8u + (unsigned)(last >> (log2 - 3u));
 }
 
 /* Class of any request up to MEDIUM_MAX_BYTES; 0 bytes are served as 1. */
 static inline unsigned size_class_of(size_t bytes) {
-    if (bytes <= 128)
-        return bytes ? (unsigned)((bytes - 1) >> 4) : 0;
-    return size_class_of_medium(bytes);
+    return size_class_of_last(bytes - (bytes != 0));
 }
 
 static inline size_t size_class_bytes(unsigned size_class) {
@@ -61,7 +60,7 @@ static inline size_t size_class_bytes(unsigned size_class) {
 
 /* The largest class that fits into `bytes` (at least 16), were there classes of any size. */
 static inline unsigned size_class_below(size_t bytes) {
-    return (bytes < 128 ? (unsigned)(bytes >> 4) : size_class_of_medium(bytes + 1)) - 1;
+    return size_class_of_last(bytes) - 1;
 }
 
 /* The same; N_CLASSES for all that there are not. */
