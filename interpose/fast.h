@@ -91,7 +91,7 @@ static inline void fast_free_element(thread_heap_t *heap, region_t *region, void
     if (unlikely(n_bytes == 0))
         return heap_free_slow(pointer);
     unsigned size_class = size_class_below(n_bytes);
-    if (unlikely(!thread_heap_wants_element(heap, size_class)))
+    if (unlikely(!thread_heap_wants_element(heap, size_class) || --heap->n_until_hot == 0))
         return heap_free_slow(pointer);
     fast_push(heap, size_class, pointer);
 }

@@ -51,8 +51,8 @@ static bool is_cold(const thread_heap_t *heap, unsigned size_class) {
     return size_class < N_SMALL_CLASSES && heap->n_cold[size_class] < N_COLD_OBJECTS;
 }
 
-/* How often a cold class's elements come and go nobody counts.  They are slower to free than blocks
- * of runs, and where a heap has so much resident a page for each class is next to nothing. */
+/* Elements are slower to free than blocks of runs, and where a heap has so much resident a page for
+ * each class is next to nothing. */
 #define NOTHING_COLD_FROM_BYTES ((uint64_t)4 << 20)
 
 static bool has_nothing_cold(const thread_heap_t *heap) {
@@ -191,6 +191,20 @@ void heap_end_cold(thread_heap_t *heap, unsigned size_class) {
     int32_t first = heap_list_limit_at_first(size_class);
     if (heap->limit[size_class] < first)
         heap_list_set_limit(heap, size_class, first);
+}
+
+/* Larger ones have so few blocks on a page that their pages would be half empty. */
+#define HOT_BY_USE_MAX_BYTES 512u
+
+void heap_make_hot(thread_heap_t *heap, unsigned size_class) {
+    heap->n_until_hot = FREES_UNTIL_HOT;
+    if (!is_cold(heap, size_class) || size_class_bytes(size_class) > HOT_BY_USE_MAX_BYTES)
+        return;
+    heap_lock(heap);
+    heap_put_list(heap, size_class);
+    heap->n_cold[size_class] = N_COLD_OBJECTS;
+    heap_end_cold(heap, size_class);
+    heap_unlock(heap);
 }
 
 static void put_cold_list(thread_heap_t *heap, unsigned size_class) {

@@ -41,6 +41,9 @@ bool heap_stays_cold(thread_heap_t *heap, unsigned size_class);
 void heap_limit_to_cold(thread_heap_t *heap, unsigned size_class);
 void heap_end_cold(thread_heap_t *heap, unsigned size_class);
 
+/* Without the lock: of FREES_UNTIL_HOT frees of elements one of this class was the last. */
+void heap_make_hot(thread_heap_t *heap, unsigned size_class);
+
 /* Without the lock: the list is full.  If with it all elements of a cold
  * class are back and that did not happen often, they go home: true. */
 bool heap_return_cold(thread_heap_t *heap, unsigned size_class, block_t *block);

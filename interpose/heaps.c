@@ -273,6 +273,7 @@ static void init_lists(thread_heap_t *heap) {
     heap->reciprocal[TILE_ELEMENTS] = RUN_BLOCK_PRODUCT_END;
     for (unsigned i = 0; i <= SMALL_MAX_BYTES / 16; i++)
         heap->small_class[i] = (uint8_t)size_class_of(i * 16);
+    heap->n_until_hot = FREES_UNTIL_HOT;
 }
 
 _Static_assert(sizeof(thread_heap_t) + 64 + sizeof(mheap_t) <= 8192,

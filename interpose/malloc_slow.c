@@ -196,6 +196,16 @@ static void free_to_own_list(thread_heap_t *heap, block_t *block, unsigned size_
         list_push(heap, size_class, block);
 }
 
+static void free_own(thread_heap_t *heap, void *pointer, const object_t *object) {
+    bool is_element = object->kind == OBJECT_ELEMENT;
+    if (is_element && heap->n_until_hot == 0)
+        heap_make_hot(heap, object->size_class);
+    if (is_element && !thread_heap_wants_element(heap, object->size_class))
+        heap_put_now(heap, pointer);
+    else
+        free_to_own_list(heap, pointer, object->size_class);
+}
+
 static void free_block(void *pointer, const object_t *object) {
     thread_heap_t *heap = heap_self();
     bool is_element = object->kind == OBJECT_ELEMENT;
@@ -205,11 +215,10 @@ static void free_block(void *pointer, const object_t *object) {
         remote_free_now(sent, object->owner);
     else if (object->owner != heap->id)
         remote_free(heap, sent, object->owner);
-    else if (heap->fast_id != heap->id ||
-             (is_element && !thread_heap_wants_element(heap, object->size_class)))
+    else if (heap->fast_id != heap->id)
         heap_put_now(heap, pointer);
     else
-        free_to_own_list(heap, pointer, object->size_class);
+        free_own(heap, pointer, object);
 }
 
 /* large_free itself tells what the pointer is. */

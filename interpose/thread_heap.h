@@ -70,6 +70,10 @@ typedef struct {
  * for good, n_cold is this. */
 #define N_COLD_OBJECTS  24u
 
+/* Of so many frees of elements the class of the last gets hot, if its objects are small
+ * (heap_make_hot): blocks of a run are faster, however few are live. */
+#define FREES_UNTIL_HOT 4096u
+
 /* What of the heap's free memory is wanted again, and what there was at the last look. */
 typedef struct {
     demand_t demand;
@@ -130,6 +134,7 @@ typedef struct thread_heap {
     uint8_t n_cold[N_CLASSES]; /* elements that a small class has out or on its list while it is
                                   cold, 0 for medium ones; the owner, who alone writes it, reads it
                                   unlocked */
+    uint32_t n_until_hot; /* frees of elements on lists; the owner's only */
     uint8_t n_returns[N_SMALL_CLASSES]; /* heap_return_cold; the owner's only */
     int32_t limit[N_CLASSES];           /* of each list, in blocks; adapts */
     int32_t n_sent_home[N_CLASSES];     /* by full lists, not wanted back so far */

@@ -62,11 +62,11 @@ TEST(Cold, AThreadThatGoesOnKeepsItsLists) {
 }
 
 // Refills for the first objects of a class.
-uint64_t refills_of_a_new_class() {
+uint64_t refills_of_a_new_class(size_t bytes = 200) {
     std::vector<void *> objects;
     uint64_t before = api_slow_paths();
     for (int i = 0; i < 8; i++)
-        objects.push_back(heap_malloc(200));
+        objects.push_back(heap_malloc(bytes));
     uint64_t n_refills = api_slow_paths() - before;
     for (void *object : objects)
         heap_free(object);
@@ -84,6 +84,27 @@ TEST(Cold, InALargeHeapNoClassIs) {
         EXPECT_EQ(api_check(), nullptr) << api_check();
         for (void *object : objects)
             heap_free(object);
+    });
+}
+
+// However few of its objects are live.
+TEST(Cold, AClassOfSmallObjectsThatIsMuchUsedIsNot) {
+    in_new_heap([](void *) {
+        void *element = heap_malloc(200);
+        for (int i = 0; i < 10000; i++)
+            heap_free(heap_malloc(200));
+        EXPECT_LE(refills_of_a_new_class(), 1u);
+        heap_free(element); // goes home, as its class has a list of blocks
+        EXPECT_EQ(api_check(), nullptr) << api_check();
+    });
+}
+
+TEST(Cold, AClassOfLargerObjectsThatIsMuchUsedIs) {
+    in_new_heap([](void *) {
+        for (int i = 0; i < 10000; i++)
+            heap_free(heap_malloc(1000));
+        EXPECT_EQ(refills_of_a_new_class(1000), 7u); // one is on its list
+        EXPECT_EQ(api_check(), nullptr) << api_check();
     });
 }
 
