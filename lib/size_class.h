@@ -53,9 +53,8 @@ static inline unsigned size_class_of(size_t bytes) {
 }
 
 static inline size_t size_class_bytes(unsigned size_class) {
-    if (size_class < 8)
-        return (size_class + 1u) * 16u;
-    return (size_t)(9u + (size_class & 7u)) << ((size_class >> 3) + 3u);
+    unsigned doubling = size_class >> 3, is_first = doubling == 0; /* steps of 16, as the second's */
+    return (size_t)((size_class & 7u) + 9u - 8u * is_first) << (doubling + 3u + is_first);
 }
 
 /* The largest class that fits into `bytes` (at least 16), were there classes of any size. */
