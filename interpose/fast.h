@@ -12,11 +12,11 @@
 #include "malloc_internal.h"
 #include "mheap_internal.h"
 
-#define likely(condition)   __builtin_expect(!!(condition), 1)
-#define unlikely(condition) __builtin_expect(!!(condition), 0)
+#define likely(condition)          __builtin_expect(!!(condition), 1)
+#define unlikely(condition)        __builtin_expect(!!(condition), 0)
 
-/* Keeps the compiler from adding the place of a class's entries up in a register of its own.  On Zen
- * 3 a list's top that was just stored is loaded again 5 cycles later than need be when its
+/* Keeps the compiler from adding the place of a class's entries up in a register of its own.  On
+ * Zen 3 a list's top that was just stored is loaded again 5 cycles later than need be when its
  * address is in one register, and not heap and index (docs/PERFORMANCE.md). */
 #define place_by_index(size_class) __asm__ inline("" : "+r"(size_class))
 
@@ -42,7 +42,7 @@ static inline void *fast_pop(thread_heap_t *heap, size_t size_class, size_t byte
 static inline size_t fast_class(const thread_heap_t *heap, size_t bytes) {
     if (likely(bytes <= SMALL_MAX_BYTES))
         return heap->small_class[(bytes + 15) / 16];
-    return likely(bytes <= MEDIUM_MAX_BYTES) ? size_class_of_last(bytes - 1) : N_CLASSES;
+    return likely(bytes <= MEDIUM_MAX_BYTES) ? heap->medium_class[(bytes + 511) / 512] : N_CLASSES;
 }
 
 static inline void *fast_malloc(size_t bytes) {

@@ -273,6 +273,8 @@ static void init_lists(thread_heap_t *heap) {
     heap->reciprocal[TILE_ELEMENTS] = RUN_BLOCK_PRODUCT_END;
     for (unsigned i = 0; i <= SMALL_MAX_BYTES / 16; i++)
         heap->small_class[i] = (uint8_t)size_class_of(i * 16);
+    for (unsigned i = SMALL_MAX_BYTES / 512 + 1; i <= MEDIUM_MAX_BYTES / 512; i++)
+        heap->medium_class[i] = (uint8_t)size_class_of(i * 512);
     heap->n_until_hot = FREES_UNTIL_HOT;
 }
 

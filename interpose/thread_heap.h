@@ -105,6 +105,8 @@ typedef struct thread_heap {
     uintptr_t only_region; /* the heap's first region, if it seems to be the only one and fast_id is
                               `id`; else NO_REGION */
     uint8_t small_class[SMALL_MAX_BYTES / 16 + 1]; /* by (bytes + 15) / 16; the same in all heaps */
+    uint8_t
+        medium_class[MEDIUM_MAX_BYTES / 512 + 1]; /* by (bytes + 511) / 512, from 4097 bytes on */
     uint32_t reciprocal[N_CLASSES + 1]; /* run_reciprocal by a tile's class; for TILE_ELEMENTS what
                                            makes no offset look like a block's, but 0 */
     /*
