@@ -261,13 +261,21 @@ static void change_store(large_store_t *from, large_store_t *to) {
     large_lock(to);
 }
 
-/* A place for a copy of `from` with room to grow on, in `store`. */
+/* A place for `from` with room to grow on, in `store`.  Where it gets no span it is copied to
+ * memory that is resident, if there is such: that takes no system call, and what it leaves stays
+ * resident. Moved, it would take fresh pages to grow on while others lie free. */
 static extent_t *place_grown(large_store_t *store, const extent_t *from, size_t bytes,
-                             bool may_move) {
+                             bool *may_move) {
+    extent_t *to =
+        bytes < LARGE_GROW_MIN_BYTES ? place_in_dirty(store, bytes, vm_page_bytes()) : NULL;
+    if (to) {
+        *may_move = false;
+        return to;
+    }
     bool wants_span = bytes >= LARGE_GROW_MIN_BYTES && store->n_spans < LARGE_GROW_MAX_SPANS;
     size_t room_bytes =
         wants_span && bytes < SIZE_MAX / 2 / LARGE_GROW_FACTOR ? bytes * LARGE_GROW_FACTOR : bytes;
-    size_t moved_bytes = may_move ? from->bytes : 0;
+    size_t moved_bytes = *may_move ? from->bytes : 0;
     bool is_zero;
     return place(store, bytes, vm_page_bytes(), room_bytes, moved_bytes, LARGE_CLEAN_FIRST,
                  &is_zero);
@@ -278,7 +286,7 @@ static extent_t *move(extent_t *from, size_t bytes) {
     large_store_t *store = from->arena->store, *to_store = large_store_for(bytes);
     change_store(store, to_store);
     bool may_move = to_store->n_pieces < LARGE_MAX_PIECES_IN_ALL;
-    extent_t *to = place_grown(to_store, from, bytes, may_move);
+    extent_t *to = place_grown(to_store, from, bytes, &may_move);
     if (!to) {
         change_store(to_store, store);
         return NULL;
@@ -296,6 +304,30 @@ static extent_t *move(extent_t *from, size_t bytes) {
     return to;
 }
 
+/*
+ * In place it would take fresh pages although so many times as much as it needs is free and
+ * resident elsewhere: if it goes on growing each byte of those saves a page fault's part for no
+ * more than one that is copied now.
+ */
+#define ROOM_FACTOR 2u
+
+static bool should_leave(const extent_t *extent, size_t bytes) {
+    const large_store_t *store = extent->arena->store;
+    const extent_t *next = extent->next;
+    if (bytes >= LARGE_GROW_MIN_BYTES || extent->arena->is_span || store != large_store_for(bytes))
+        return false;
+    if (next && next->state == EXTENT_DIRTY && next->bytes >= bytes - extent->bytes)
+        return false;
+    return extent_search(store, EXTENT_DIRTY, ROOM_FACTOR * bytes, vm_page_bytes()) != NULL;
+}
+
+static extent_t *enlarge(extent_t *extent, size_t bytes) {
+    extent_t *to = should_leave(extent, bytes) ? move(extent, bytes) : NULL;
+    if (to)
+        return to;
+    return grow(extent, bytes) ? extent : move(extent, bytes);
+}
+
 void *large_resize(void *pointer, size_t bytes, const char **what) {
     large_store_t *store = large_store_of(pointer);
     bytes = vm_round_up(bytes);
@@ -303,8 +335,8 @@ void *large_resize(void *pointer, size_t bytes, const char **what) {
     extent_t *extent = find(store, pointer, what);
     if (extent && bytes < extent->bytes)
         shrink(extent, bytes);
-    else if (extent && bytes > extent->bytes && !grow(extent, bytes))
-        extent = move(extent, bytes);
+    else if (extent && bytes > extent->bytes)
+        extent = enlarge(extent, bytes);
     void *object = extent ? extent->memory : NULL;
     large_purge_now(store);
     large_leave(store);

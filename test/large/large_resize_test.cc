@@ -141,6 +141,95 @@ TEST_F(LargeTest, ManyGrowingObjectsKeepTheirContents) { // more than may have a
     }
 }
 
+// Below LARGE_GROW_MIN_BYTES: free memory that is resident is preferred to fresh memory.
+class LargeGrowsInDirtyTest : public LargeTest {
+  protected:
+    void SetUp() override {
+        LargeTest::SetUp();
+        keep_what_is_freed();
+    }
+
+    // A dirty extent, and the object at the arena's end.
+    void arrange(size_t dirty_bytes, size_t object_bytes) {
+        dirty_ = alloc(dirty_bytes);
+        wall_ = alloc(kPage);
+        object_ = alloc(object_bytes);
+        fill(object_, object_bytes, 1);
+        free(dirty_);
+    }
+
+    void TearDown() override {
+        free(object_);
+        free(wall_);
+        LargeTest::TearDown();
+    }
+
+    char *dirty_ = nullptr, *wall_ = nullptr, *object_ = nullptr;
+};
+
+TEST_F(LargeGrowsInDirtyTest, LeavesForTwiceAsMuchAsItNeeds) {
+    arrange(400 * KiB, 160 * KiB);
+    uint64_t n_moves = n_calls(VM_CALL_MOVE);
+    char *place = object_;
+    object_ = resize(object_, 200 * KiB);
+    EXPECT_EQ(object_, dirty_);
+    EXPECT_TRUE(is_filled(object_, 160 * KiB, 1));
+    EXPECT_EQ(n_calls(VM_CALL_MOVE), n_moves);
+    EXPECT_EQ(stats_now().free_dirty_bytes, 360 * KiB); // what it left is resident
+    EXPECT_EQ(resize(object_, 400 * KiB), object_);     // and here it has room
+    EXPECT_EQ(alloc(160 * KiB), place);
+    EXPECT_STREQ(large_validate(), nullptr);
+    free(place);
+}
+
+TEST_F(LargeGrowsInDirtyTest, StaysWhereThereIsLess) {
+    arrange(400 * KiB - kPage, 160 * KiB);
+    EXPECT_EQ(resize(object_, 200 * KiB), object_);
+    EXPECT_EQ(stats_now().free_dirty_bytes, 400 * KiB - kPage);
+}
+
+TEST_F(LargeGrowsInDirtyTest, StaysWhereWhatIsBehindItIsDirty) {
+    arrange(800 * KiB, 160 * KiB);
+    free(alloc(900 * KiB)); // behind it
+    EXPECT_EQ(resize(object_, 200 * KiB), object_);
+}
+
+TEST_F(LargeGrowsInDirtyTest, IsCopiedThereWhenItHasToMove) {
+    arrange(240 * KiB, 160 * KiB);
+    char *in_the_way = alloc(kPage + 240 * KiB), *place = object_;
+    uint64_t n_moves = n_calls(VM_CALL_MOVE);
+    object_ = resize(object_, 200 * KiB);
+    EXPECT_EQ(object_, dirty_);
+    EXPECT_TRUE(is_filled(object_, 160 * KiB, 1));
+    EXPECT_EQ(n_calls(VM_CALL_MOVE), n_moves);
+    EXPECT_EQ(alloc(160 * KiB), place);
+    free(place);
+    free(in_the_way);
+}
+
+TEST_F(LargeGrowsInDirtyTest, LargerOnesGetRoomToGrowOnAndKeepIt) {
+    arrange(4 * MiB, 900 * KiB);
+    char *in_the_way = alloc(5 * MiB);
+    object_ = resize(object_, MiB);
+    EXPECT_NE(object_, dirty_);
+    EXPECT_TRUE(is_filled(object_, 900 * KiB, 1));
+    EXPECT_EQ(store.n_spans, 1u);
+    EXPECT_EQ(resize(object_, 160 * KiB), object_);
+    large_purge(true);
+    free(in_the_way);
+    EXPECT_EQ(resize(object_, 200 * KiB), object_);
+}
+
+TEST_F(LargeGrowsInDirtyTest, NotInAnotherProcessorsStore) {
+    arrange(800 * KiB, 160 * KiB);
+    large_n_stores = 2;
+    run_on_processor(1); // it would come to a store where nothing is free
+    EXPECT_EQ(resize(object_, 200 * KiB), object_);
+    run_on_processor(0);
+    object_ = resize(object_, 240 * KiB);
+    EXPECT_EQ(object_, dirty_);
+}
+
 // Without spans: objects move about in the one arena there is.
 class LargePiecesTest : public LargeTest {
   protected:
