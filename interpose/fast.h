@@ -40,9 +40,16 @@ static inline void *fast_pop(thread_heap_t *heap, size_t size_class, size_t byte
 
 /* N_CLASSES, whose list is always empty, for more than MEDIUM_MAX_BYTES. */
 static inline size_t fast_class(const thread_heap_t *heap, size_t bytes) {
-    if (likely(bytes <= SMALL_MAX_BYTES))
-        return heap->small_class[(bytes + 15) / 16];
-    return likely(bytes <= MEDIUM_MAX_BYTES) ? heap->medium_class[(bytes + 511) / 512] : N_CLASSES;
+    if (likely(bytes <= CLASS_TABLE_MAX_BYTES))
+        return heap->class_of[(bytes + 15) / 16];
+    return bytes <= MEDIUM_MAX_BYTES ? size_class_of(bytes) : N_CLASSES;
+}
+
+/* As size_class_below: the class before that of one byte more. */
+static inline size_t fast_class_below(const thread_heap_t *heap, size_t bytes) {
+    if (likely(bytes < CLASS_TABLE_MAX_BYTES))
+        return heap->class_of[bytes / 16 + 1] - 1u;
+    return size_class_below(bytes);
 }
 
 static inline void *fast_malloc(size_t bytes) {
@@ -90,7 +97,7 @@ static inline void fast_free_element(thread_heap_t *heap, region_t *region, void
     uint64_t n_bytes = listed_element_bytes(region_mheap(region), region_uoffset(region, pointer));
     if (unlikely(n_bytes == 0))
         return heap_free_slow(pointer);
-    unsigned size_class = size_class_below(n_bytes);
+    size_t size_class = fast_class_below(heap, n_bytes);
     if (unlikely(!thread_heap_wants_element(heap, size_class) || --heap->n_until_hot == 0))
         return heap_free_slow(pointer);
     fast_push(heap, size_class, pointer);

@@ -271,10 +271,11 @@ static void init_lists(thread_heap_t *heap) {
         heap->limit[c] = heap_list_limit_at_first(c);
     memcpy(heap->reciprocal, run_reciprocal, sizeof run_reciprocal);
     heap->reciprocal[TILE_ELEMENTS] = RUN_BLOCK_PRODUCT_END;
-    for (unsigned i = 0; i <= SMALL_MAX_BYTES / 16; i++)
-        heap->small_class[i] = (uint8_t)size_class_of(i * 16);
-    for (unsigned i = SMALL_MAX_BYTES / 512 + 1; i <= MEDIUM_MAX_BYTES / 512; i++)
-        heap->medium_class[i] = (uint8_t)size_class_of(i * 512);
+    for (size_t c = 0, i = 0; i < sizeof heap->class_of; c++) {
+        size_t end = size_class_bytes((unsigned)c) / 16 + 1;
+        memset(heap->class_of + i, (int)c, end - i);
+        i = end;
+    }
     heap->n_until_hot = FREES_UNTIL_HOT;
 }
 

@@ -20,13 +20,13 @@ extern const struct no_heap {
     uintptr_t key;
     owner_id_t fast_id, id;
     uintptr_t only_region;
-    char zeros[offsetof(thread_heap_t, remote) - offsetof(thread_heap_t, small_class)];
+    char zeros[offsetof(thread_heap_t, remote) - offsetof(thread_heap_t, class_of)];
 } no_heap;
 #define NO_HEAP ((thread_heap_t *)&no_heap)
 
 _Static_assert(offsetof(struct no_heap, fast_id) == offsetof(thread_heap_t, fast_id) &&
                    offsetof(struct no_heap, only_region) == offsetof(thread_heap_t, only_region) &&
-                   offsetof(struct no_heap, zeros) == offsetof(thread_heap_t, small_class),
+                   offsetof(struct no_heap, zeros) == offsetof(thread_heap_t, class_of),
                "a thread_heap_t begins so");
 
 /* The calling thread's heap, adopted or made if need be.  NULL if there is no memory. */

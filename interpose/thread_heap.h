@@ -96,6 +96,10 @@ typedef struct {
     uint64_t n_adoptions;
 } heap_counts_t;
 
+/* The sizes that a table gives the class of: all small ones and nearly all medium ones, so that no
+ * branch is needed where nobody can guess. */
+#define CLASS_TABLE_MAX_BYTES ((size_t)32 << 10)
+
 typedef struct thread_heap {
     /* fast part */
     block_t *empty_slot; /* always NO_BLOCK; the slot that lists without an array have */
@@ -104,9 +108,8 @@ typedef struct thread_heap {
     owner_id_t id;
     uintptr_t only_region; /* the heap's first region, if it seems to be the only one and fast_id is
                               `id`; else NO_REGION */
-    uint8_t small_class[SMALL_MAX_BYTES / 16 + 1]; /* by (bytes + 15) / 16; the same in all heaps */
     uint8_t
-        medium_class[MEDIUM_MAX_BYTES / 512 + 1]; /* by (bytes + 511) / 512, from 4097 bytes on */
+        class_of[CLASS_TABLE_MAX_BYTES / 16 + 1]; /* by (bytes + 15) / 16; the same in all heaps */
     uint32_t reciprocal[N_CLASSES + 1]; /* run_reciprocal by a tile's class; for TILE_ELEMENTS what
                                            makes no offset look like a block's, but 0 */
     /*
