@@ -280,9 +280,27 @@ static inline size_t element_bytes_at(const void *pointer, owner_id_t owner) {
 
 /* Of a block of a run: it may be live, since it lies on no clean page.  Not asked in a free by
  * another thread, which would share the run's descriptor with its owner. */
-static inline bool may_be_live(const void *pointer) {
-    const run_t *run = &region_of(pointer)->runs[region_tile(pointer)];
+static inline bool may_be_live(const region_t *region, const void *pointer) {
+    const run_t *run = &region->runs[((uintptr_t)pointer - (uintptr_t)region) / TILE_BYTES];
     return !run_is_clean_at(run, (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1)));
+}
+
+/* Class of a block of a run of the own heap, checked as in fast_free, that may be live; N_CLASSES
+ * for whatever is not clearly one. */
+static inline unsigned own_block_class(const thread_heap_t *heap, const void *pointer) {
+    region_t *region = (region_t *)heap->only_region;
+    if (unlikely((uintptr_t)pointer - (uintptr_t)region >= REGION_BYTES)) { /* as is_own */
+        if (owner_of_near(pointer) != heap->fast_id)
+            return N_CLASSES;
+        region = region_of(pointer);
+    }
+    unsigned size_class = region_tile_class(region, pointer);
+    uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
+    if (unlikely(size_class == TILE_ELEMENTS ||
+                 offset * heap->reciprocal[size_class] >= RUN_BLOCK_PRODUCT_END ||
+                 block_is_marked(pointer, heap->key) || !may_be_live(region, pointer)))
+        return N_CLASSES;
+    return size_class;
 }
 
 void heap_free_other(void *pointer) {
@@ -407,7 +425,7 @@ static __attribute__((noinline)) void *realloc_slow(void *pointer, size_t bytes)
     if (unlikely(bytes == 0 || self_heap->fast_id == OWNER_NOT_SELF))
         return realloc_any(pointer, bytes, CALLER);
     unsigned size_class = run_block_class(pointer, owner_of_near(pointer));
-    if (size_class != N_CLASSES && may_be_live(pointer)) {
+    if (size_class != N_CLASSES && may_be_live(region_of(pointer), pointer)) {
         size_t has_bytes = size_class_bytes(size_class);
         return is_good_fit(has_bytes, bytes) ? pointer : move_block(pointer, has_bytes, bytes);
     }
@@ -429,33 +447,48 @@ static __attribute__((noinline)) void *resize_own_block(thread_heap_t *heap, blo
     return moved;
 }
 
-/* What happens most is here, without a frame: nothing there yet, and a block of a run in the
- * heap's only region, checked as in fast_free, that may stay. */
+/* What happens most is here, without a frame: nothing there yet, and a block of a run that may
+ * stay. */
 void *heap_realloc(void *pointer, size_t bytes) {
     if (!pointer)
         return fast_malloc(bytes);
     thread_heap_t *heap = self_heap;
-    region_t *region = (region_t *)heap->only_region;
-    if (unlikely((uintptr_t)pointer - (uintptr_t)region >= REGION_BYTES || bytes == 0))
-        return realloc_slow(pointer, bytes);
-    unsigned size_class = region_tile_class(region, pointer);
-    uint32_t offset = (uint32_t)((uintptr_t)pointer & (TILE_BYTES - 1));
-    if (unlikely(size_class == TILE_ELEMENTS ||
-                 offset * heap->reciprocal[size_class] >= RUN_BLOCK_PRODUCT_END ||
-                 block_is_marked(pointer, heap->key) || !may_be_live(pointer)))
+    unsigned size_class = own_block_class(heap, pointer);
+    if (unlikely(size_class == N_CLASSES || bytes == 0))
         return realloc_slow(pointer, bytes);
     if (fast_class(heap, bytes) == size_class)
         return pointer;
     return resize_own_block(heap, pointer, size_class, bytes);
 }
 
-size_t heap_usable_bytes(void *pointer, const char *function) {
+/* ---- Sizes ---- */
+
+static __attribute__((noinline)) size_t usable_bytes_slow(void *pointer, const char *function) {
     if (!pointer)
         return 0;
+    if (likely(self_heap->fast_id != OWNER_NOT_SELF)) {
+        owner_id_t owner = owner_of_near(pointer);
+        unsigned size_class = run_block_class(pointer, owner);
+        if (size_class != N_CLASSES && may_be_live(region_of(pointer), pointer))
+            return size_class_bytes(size_class);
+        size_t bytes = element_bytes_at(pointer, owner);
+        if (bytes > 0)
+            return bytes;
+    }
     object_t object = object_at(pointer);
     if (object.kind == OBJECT_NONE) {
         misuse(function, pointer, object.what);
         return 0;
     }
     return object.bytes;
+}
+
+#define BYTES(size_class, before, bytes) [size_class] = bytes,
+static const uint16_t small_class_bytes[N_SMALL_CLASSES] = {EACH_SMALL_CLASS(BYTES)};
+
+/* Some programs ask for each object's size, when they get it and when they free it. */
+size_t heap_usable_bytes(void *pointer, const char *function) {
+    unsigned size_class = own_block_class(self_heap, pointer);
+    return likely(size_class != N_CLASSES) ? small_class_bytes[size_class]
+                                           : usable_bytes_slow(pointer, function);
 }

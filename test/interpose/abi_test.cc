@@ -6,8 +6,10 @@
 #include <malloc.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <set>
+#include <thread>
 
 using namespace interpose;
 
@@ -299,4 +301,34 @@ TEST(UsableSize, WastesLittle) {
         EXPECT_LE(malloc_usable_size(object), size + size / 7 + (size < 4096 ? 64 : 4096)) << size;
         free(object);
     }
+}
+
+// Whatever is asked first: whether the heap has one region, and whose it is.
+TEST(UsableSize, IsTheSameInALargeHeapAndForAnotherThread) {
+    std::vector<void *> objects, ballast;
+    std::vector<size_t> usable;
+    auto add_objects = [&] {
+        for (size_t size : edge_sizes(128 * KiB)) {
+            objects.push_back(malloc(std::max<size_t>(size, 1)));
+            usable.push_back(malloc_usable_size(objects.back()));
+            ASSERT_GE(usable.back(), size);
+        }
+    };
+    add_objects();
+    for (size_t bytes = 0; bytes < 160 * MiB; bytes += 20 * KiB) // more than two regions
+        ballast.push_back(malloc(20 * KiB));
+    add_objects();
+    for (size_t i = 0; i < objects.size(); i++) {
+        EXPECT_EQ(malloc_usable_size(objects[i]), usable[i]);
+        EXPECT_EQ(realloc(objects[i], usable[i]), objects[i]) << "stays: " << usable[i];
+    }
+    std::thread([&] {
+        free(opaque(malloc(1))); // has a heap
+        for (size_t i = 0; i < objects.size(); i++)
+            EXPECT_EQ(malloc_usable_size(objects[i]), usable[i]);
+    }).join();
+    for (void *object : objects)
+        free(object);
+    for (void *object : ballast)
+        free(object);
 }
