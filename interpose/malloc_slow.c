@@ -422,17 +422,19 @@ static void *realloc_any(void *pointer, size_t bytes, void *caller) {
 }
 
 static __attribute__((noinline)) void *realloc_slow(void *pointer, size_t bytes) {
-    if (unlikely(bytes == 0 || self_heap->fast_id == OWNER_NOT_SELF))
+    thread_heap_t *heap = self_heap;
+    if (unlikely(bytes == 0 || heap->fast_id == OWNER_NOT_SELF))
         return realloc_any(pointer, bytes, CALLER);
-    unsigned size_class = run_block_class(pointer, owner_of_near(pointer));
-    if (size_class != N_CLASSES && may_be_live(region_of(pointer), pointer)) {
-        size_t has_bytes = size_class_bytes(size_class);
-        return is_good_fit(has_bytes, bytes) ? pointer : move_block(pointer, has_bytes, bytes);
+    if (is_own(heap, pointer)) { /* a block would have been found */
+        size_t has_bytes = element_bytes_at(pointer, heap->id);
+        return likely(has_bytes) ? resize_own_element(pointer, has_bytes, bytes)
+                                 : realloc_any(pointer, bytes, CALLER);
     }
-    size_t has_bytes = is_own(self_heap, pointer) ? element_bytes_at(pointer, self_heap->id) : 0;
-    if (has_bytes > 0)
-        return resize_own_element(pointer, has_bytes, bytes);
-    return realloc_any(pointer, bytes, CALLER);
+    unsigned size_class = run_block_class(pointer, owner_of_near(pointer));
+    if (size_class == N_CLASSES || !may_be_live(region_of(pointer), pointer))
+        return realloc_any(pointer, bytes, CALLER);
+    size_t has_bytes = size_class_bytes(size_class);
+    return is_good_fit(has_bytes, bytes) ? pointer : move_block(pointer, has_bytes, bytes);
 }
 
 /* Of another class than what is wanted. */
