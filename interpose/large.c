@@ -328,17 +328,25 @@ static extent_t *enlarge(extent_t *extent, size_t bytes) {
     return grow(extent, bytes) ? extent : move(extent, bytes);
 }
 
+static extent_t *resize(extent_t *extent, size_t bytes) {
+    if (bytes > extent->bytes)
+        return enlarge(extent, bytes);
+    shrink(extent, bytes);
+    return extent;
+}
+
 void *large_resize(void *pointer, size_t bytes, const char **what) {
     large_store_t *store = large_store_of(pointer);
     bytes = vm_round_up(bytes);
     large_enter(store);
     extent_t *extent = find(store, pointer, what);
-    if (extent && bytes < extent->bytes)
-        shrink(extent, bytes);
-    else if (extent && bytes > extent->bytes)
-        extent = enlarge(extent, bytes);
+    if (extent && bytes == extent->bytes) { /* as when something is appended piece by piece */
+        large_purge_if_due(store);
+    } else {
+        extent = extent ? resize(extent, bytes) : NULL;
+        large_purge_now(store);
+    }
     void *object = extent ? extent->memory : NULL;
-    large_purge_now(store);
     large_leave(store);
     return object;
 }

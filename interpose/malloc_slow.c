@@ -374,8 +374,8 @@ static void *resize_large(void *pointer, size_t bytes) {
     }
     if (!resized && what)
         misuse("realloc", pointer, what);
-    else if (!resized)
-        errno = ENOMEM;
+    if (!resized)
+        errno = what ? EINVAL : ENOMEM;
     return resized;
 }
 
@@ -430,7 +430,10 @@ static __attribute__((noinline)) void *realloc_slow(void *pointer, size_t bytes)
         return likely(has_bytes) ? resize_own_element(pointer, has_bytes, bytes)
                                  : realloc_any(pointer, bytes, CALLER);
     }
-    unsigned size_class = run_block_class(pointer, owner_of_near(pointer));
+    owner_id_t owner = owner_of_near(pointer);
+    if (owner_is_large(owner) && bytes > MEDIUM_MAX_BYTES && bytes <= PTRDIFF_MAX)
+        return resize_large(pointer, bytes);
+    unsigned size_class = run_block_class(pointer, owner);
     if (size_class == N_CLASSES || !may_be_live(region_of(pointer), pointer))
         return realloc_any(pointer, bytes, CALLER);
     size_t has_bytes = size_class_bytes(size_class);

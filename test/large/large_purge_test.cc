@@ -67,6 +67,16 @@ TEST_F(LargePurgeTest, DecayHappensInOtherOperationsToo) {
     free(object);
 }
 
+TEST_F(LargePurgeTest, DecayHappensInAResizeThatChangesNothing) {
+    char *object = alloc(600 * KiB);
+    use(5, 2 * MiB);
+    advance_clock_ms(options.decay_ms + 1);
+    EXPECT_GT(dirty_bytes(), 0u);
+    EXPECT_EQ(resize(object, 600 * KiB), object);
+    EXPECT_EQ(dirty_bytes(), 0u);
+    free(object);
+}
+
 TEST_F(LargePurgeTest, DecayFollowsItsOption) {
     uint64_t decay_ms = options.decay_ms;
     options.decay_ms = 50;
