@@ -62,9 +62,7 @@ EXPORT void *memalign(size_t align, size_t bytes) {
         errno = EINVAL;
         return NULL;
     }
-    size_t rounded = 16;
-    while (rounded < align)
-        rounded <<= 1;
+    size_t rounded = align <= 16 ? 16 : (size_t)1 << (64 - __builtin_clzl(align - 1));
     return front_memalign(rounded, bytes);
 }
 
