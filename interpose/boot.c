@@ -25,8 +25,7 @@ void boot_first_heap(void) {
     if (atomic_flag_test_and_set_explicit(&done, memory_order_relaxed))
         return;
     fatal_leave = leave_heap;
-    if (environ)
-        options_init();
+    options_init();
     limits_start();
     heaps_set_slow_mode(!environ || observe_wants_slow_mode());
     fork_register();

@@ -181,15 +181,16 @@ struct large_store {
 
 extern large_store_t large_stores[LARGE_N_STORES];
 
-/* The first so many are in use.  Relaxed; raised under the lock of one of them, never lowered. */
-extern uint32_t large_n_stores;
+/* The first so many, and one more, are in use: one less than a power of two.  Relaxed; raised under
+ * the lock of one of them, never lowered. */
+extern uint32_t large_last_store;
 
 static inline large_store_t *large_stores_end(void) {
-    return large_stores + __atomic_load_n(&large_n_stores, __ATOMIC_RELAXED);
+    return large_stores + __atomic_load_n(&large_last_store, __ATOMIC_RELAXED) + 1;
 }
 
 static inline bool large_are_spread(void) {
-    return __atomic_load_n(&large_n_stores, __ATOMIC_RELAXED) > 1;
+    return __atomic_load_n(&large_last_store, __ATOMIC_RELAXED) > 0;
 }
 
 /* Do objects of that size come from several stores? */

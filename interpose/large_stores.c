@@ -16,7 +16,7 @@
 #include "system_call.h"
 
 large_store_t large_stores[LARGE_N_STORES];
-uint32_t large_n_stores = 1;
+uint32_t large_last_store;
 uint32_t large_dirty_flags;
 
 /* For a signal handler in this thread that forks (fork.c): such a fork takes no lock, as this
@@ -33,11 +33,11 @@ static void note_wait(large_store_t *store) {
     if (++store->n_waits < SPREAD_WAITS)
         return;
     uint64_t n_operations = store->stats.n_allocs + store->stats.n_frees;
-    uint32_t n_stores = __atomic_load_n(&large_n_stores, __ATOMIC_RELAXED);
+    uint32_t last = __atomic_load_n(&large_last_store, __ATOMIC_RELAXED);
     if (n_operations - store->n_judged < SPREAD_WAITS * SPREAD_MIN_PER_WAIT &&
-        n_stores < LARGE_N_STORES) /* fails if another thread did it: never lowered */
-        __atomic_compare_exchange_n(&large_n_stores, &n_stores, 2 * n_stores, false,
-                                    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+        last < LARGE_N_STORES - 1) /* fails if another thread did it: never lowered */
+        __atomic_compare_exchange_n(&large_last_store, &last, 2 * last + 1, false, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED);
     store->n_waits = 0;
     store->n_judged = n_operations;
 }
@@ -45,8 +45,7 @@ static void note_wait(large_store_t *store) {
 large_store_t *large_store_for(size_t bytes) {
     if (!large_is_spread(bytes))
         return large_stores;
-    uint32_t n_stores = __atomic_load_n(&large_n_stores, __ATOMIC_RELAXED);
-    return &large_stores[processor_now() & (n_stores - 1)];
+    return &large_stores[processor_now() & __atomic_load_n(&large_last_store, __ATOMIC_RELAXED)];
 }
 
 uint16_t large_store_owner(const large_store_t *store) {

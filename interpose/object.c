@@ -113,6 +113,7 @@ void misuse(const char *function, const void *pointer, const char *what) {
     if (start)
         line_object(&line, pointer, start, bytes, owner_is_large(owner) ? 0 : owner);
     line_report(&line);
+    options_init(); /* this may be the first that the process asks of us */
     if (options.abort)
         fatal_abort();
 }

@@ -27,7 +27,7 @@ static _Atomic uint64_t operations; /* for validate; relaxed, only a count */
 /* Many programs close standard error in an exit handler, and those run before us: reports at exit
  * go to a copy of it, out of the way of the program's own descriptors - if it still is that file.
  */
-static int report_fd = STDERR_FILENO;
+static int report_fd; /* 0: there is none */
 static struct statx report_file;
 
 #define REPORT_FD_MIN 512
@@ -44,10 +44,9 @@ static void open_report(void) {
 
 static int report_descriptor(void) {
     struct statx now = {0};
-    bool is_ours = report_fd != STDERR_FILENO && file_of(report_fd, &now) &&
-                   now.stx_dev_major == report_file.stx_dev_major &&
-                   now.stx_dev_minor == report_file.stx_dev_minor &&
-                   now.stx_ino == report_file.stx_ino;
+    bool is_ours =
+        report_fd && file_of(report_fd, &now) && now.stx_dev_major == report_file.stx_dev_major &&
+        now.stx_dev_minor == report_file.stx_dev_minor && now.stx_ino == report_file.stx_ino;
     return is_ours ? report_fd : STDERR_FILENO;
 }
 

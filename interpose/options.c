@@ -9,7 +9,9 @@
 
 #define VARIABLE "MHEAP_CONF"
 
-options_t options = {
+options_t options;
+
+static const options_t defaults = {
 #define OPTION_BOOL(name, default_value, help)                 .name = default_value,
 #define OPTION_UINT(name, default_value, min, max, unit, help) .name = default_value,
 #include "options.def"
@@ -124,8 +126,19 @@ __attribute__((cold)) static void ignore(void *arg, const char *text, uint64_t n
     (void)arg, (void)text, (void)n_bytes, (void)what;
 }
 
+/* The variable does not begin with them: data of the file would be a mapping more in each process.
+ */
+__attribute__((constructor)) static void set_defaults(void) {
+    static bool is_done;
+    if (is_done)
+        return;
+    is_done = true;
+    options = defaults;
+}
+
 void options_init(void) {
     static bool is_done;
+    set_defaults();
     if (is_done || !environ)
         return;
     is_done = true;

@@ -18,7 +18,7 @@ static uint64_t mix(uint64_t bits) {
 }
 
 /* Where getrandom is not to be had: the kernel's 16 bytes for this process, address and time. */
-static uint64_t weak_random(void) {
+__attribute__((cold)) static uint64_t weak_random(void) {
     const uint64_t *kernel_bytes = (const uint64_t *)getauxval(AT_RANDOM);
     uint64_t bits = mix((uintptr_t)&kernel_bytes);
     if (kernel_bytes)

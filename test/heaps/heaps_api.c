@@ -125,12 +125,12 @@ uint64_t api_large_dirty_bytes(void) {
 }
 
 void api_use_one_large_store(void) {
-    large_n_stores = 1;
+    large_last_store = 0;
 }
 
 void api_use_large_stores(unsigned n_stores) {
-    if (large_n_stores < n_stores)
-        large_n_stores = n_stores;
+    if (large_last_store < n_stores - 1)
+        large_last_store = n_stores - 1;
 }
 
 uint64_t api_inbox_bytes(void *pointer_in_heap) {

@@ -88,7 +88,7 @@ void LargeTest::SetUp() {
     set_clock_ms(1000000);
     run_on_processor(0);
     large_purge(true);
-    large_n_stores = 1;
+    large_last_store = 0;
     store.n_waits = 0;
     store.n_judged = store.stats.n_allocs + store.stats.n_frees;
     store.spent_bytes = 0;

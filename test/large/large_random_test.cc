@@ -106,7 +106,7 @@ class LargeRandomTest : public LargeTest, public testing::WithParamInterface<Par
 };
 
 TEST_P(LargeRandomTest, AgreesWithTheModel) {
-    large_n_stores = GetParam().n_stores;
+    large_last_store = GetParam().n_stores - 1;
     fault_one_in = GetParam().fail_one_in;
     if (fault_one_in)
         vm_allow_hook = fail_some;

@@ -222,7 +222,7 @@ TEST_F(LargeGrowsInDirtyTest, LargerOnesGetRoomToGrowOnAndKeepIt) {
 
 TEST_F(LargeGrowsInDirtyTest, NotInAnotherProcessorsStore) {
     arrange(800 * KiB, 160 * KiB);
-    large_n_stores = 2;
+    large_last_store = 1;
     run_on_processor(1); // it would come to a store where nothing is free
     EXPECT_EQ(resize(object_, 200 * KiB), object_);
     run_on_processor(0);

@@ -18,7 +18,7 @@ class LargeThreadsTest : public LargeTest, public testing::WithParamInterface<un
   protected:
     void SetUp() override {
         LargeTest::SetUp();
-        large_n_stores = GetParam();
+        large_last_store = GetParam() - 1;
     }
 
     struct Object {
