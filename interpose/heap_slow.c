@@ -134,8 +134,7 @@ static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_ze
     heap->counts.n_refills++;
     heap_sweep_if_due(heap);
     heap_note_refill(heap, size_class);
-    uint32_t n_looks = atomic_load_explicit(&heap->n_looks, memory_order_relaxed);
-    atomic_store_explicit(&heap->n_looks, n_looks + 1, memory_order_relaxed);
+    remote_owner_looks(heap, heap_resident_bytes(heap));
     heap_take_inbox(heap); /* may put blocks on this very list */
     block_t *block = pop(heap, size_class);
     if (block)

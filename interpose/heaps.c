@@ -299,6 +299,7 @@ static thread_heap_t *make_heap(uint32_t n) {
     heap->mheaps = heap->inline_mheaps;
     heap->max_mheaps = N_INLINE_MHEAPS;
     init_lists(heap);
+    remote_owner_looks(heap, 0);
     init_alive(&heap->alive);
     pthread_mutex_lock(&heap->alive);
     attach_region(heap, region);

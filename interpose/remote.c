@@ -7,10 +7,31 @@
 #include "heaps.h"
 #include "secret.h"
 
-/* Each time an inbox has got so many bytes, whoever filled it asks whether its owner looks into it
- * at all, and empties it if the owner sleeps or is gone; if it is this full, in any case. */
-#define INBOX_FULL_BYTES (((uint64_t)128 << 10) / HANDOVER_PART)
-#define INBOX_MAX_BYTES  (((uint64_t)1 << 20) / HANDOVER_PART)
+/*
+ * Each time an inbox has got so many bytes, whoever filled it asks whether its owner looks into it
+ * at all, and empties it if the owner sleeps or is gone; if it is so many times as full, in any
+ * case.  An owner that looks gets a part of what it has resident for a bound: it may just wait for
+ * those who free, and what they empty goes home, piece by piece, while its lists are empty.  Each
+ * time that others had to, it is halved.
+ */
+#define INBOX_LEAST_BYTES (((uint64_t)128 << 10) / HANDOVER_PART)
+#define INBOX_MOST_BYTES  (((uint64_t)2 << 20) / HANDOVER_PART)
+#define INBOX_PART        16u
+#define INBOX_FULL_TIMES  8u
+
+static void set_bound(thread_heap_t *heap, uint64_t bytes) {
+    if (bytes < INBOX_LEAST_BYTES)
+        bytes = INBOX_LEAST_BYTES;
+    if (bytes > INBOX_MOST_BYTES)
+        bytes = INBOX_MOST_BYTES;
+    atomic_store_explicit(&heap->inbox_bound, bytes, memory_order_relaxed);
+}
+
+void remote_owner_looks(thread_heap_t *heap, uint64_t resident_bytes) {
+    uint32_t n_looks = atomic_load_explicit(&heap->n_looks, memory_order_relaxed);
+    atomic_store_explicit(&heap->n_looks, n_looks + 1, memory_order_relaxed);
+    set_bound(heap, resident_bytes / INBOX_PART);
+}
 
 /* Relaxed: a hint.  Wrong answers come from two threads that fill it at once, and cost a walk. */
 static bool has_looked_lately(thread_heap_t *heap) {
@@ -22,9 +43,10 @@ static bool has_looked_lately(thread_heap_t *heap) {
 }
 
 static bool is_to_be_emptied(thread_heap_t *heap, uint64_t before, uint64_t now) {
-    if (before / INBOX_FULL_BYTES == now / INBOX_FULL_BYTES)
+    uint64_t bound = atomic_load_explicit(&heap->inbox_bound, memory_order_relaxed);
+    if (before / bound == now / bound)
         return false;
-    return now > INBOX_MAX_BYTES || !has_looked_lately(heap);
+    return now > bound * INBOX_FULL_TIMES || !has_looked_lately(heap);
 }
 
 /* ---- The ring ---- */
@@ -132,9 +154,10 @@ static void empty_inbox(thread_heap_t *heap) {
         if (!heap_try_lock(heap))
             return;
         heap_take_inbox(heap);
+        set_bound(heap, atomic_load_explicit(&heap->inbox_bound, memory_order_relaxed) / 2);
         heap_unlock(heap);
         n_bytes = atomic_fetch_add_explicit(&heap->inbox_bytes, 0, memory_order_acq_rel);
-    } while (n_bytes >= INBOX_FULL_BYTES && inbox_is_ready(heap));
+    } while (n_bytes >= INBOX_LEAST_BYTES && inbox_is_ready(heap));
 }
 
 static void hand_over(thread_heap_t *heap, const sent_t *sent, uint32_t n_blocks, size_t n_bytes) {

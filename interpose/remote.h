@@ -94,6 +94,9 @@ void remote_flush_all(thread_heap_t *self);
 uint32_t remote_take(thread_heap_t *heap, sent_t *sent, uint32_t n_max);
 block_t *remote_take_linked(thread_heap_t *heap);
 
+/* The owner, which has so much resident, is about to take its inbox in.  Under the heap's lock. */
+void remote_owner_looks(thread_heap_t *heap, uint64_t resident_bytes);
+
 /* Account for the pages of its header that the heap's inbox and outbox have used so far.  Under the
  * heap's lock. */
 void remote_note_pages(thread_heap_t *heap);

@@ -139,7 +139,7 @@ typedef struct thread_heap {
     uint8_t n_cold[N_CLASSES]; /* elements that a small class has out or on its list while it is
                                   cold, 0 for medium ones; the owner, who alone writes it, reads it
                                   unlocked */
-    uint32_t n_until_hot; /* frees of elements on lists; the owner's only */
+    uint32_t n_until_hot;      /* frees of elements on lists; the owner's only */
     uint8_t n_returns[N_SMALL_CLASSES]; /* heap_return_cold; the owner's only */
     int32_t limit[N_CLASSES];           /* of each list, in blocks; adapts */
     int32_t n_sent_home[N_CLASSES];     /* by full lists, not wanted back so far */
@@ -162,6 +162,7 @@ typedef struct thread_heap {
     _Atomic uint64_t ring_head;              /* and those that were emptied */
     _Atomic(block_t *) inbox;                /* what the ring had no room for, linked */
     _Atomic uint64_t inbox_bytes;  /* of both; too low, modulo 2^64, when one is on its way */
+    _Atomic uint64_t inbox_bound;  /* in bytes, set by a holder of `lock` (remote.c) */
     _Atomic uint32_t n_looks;      /* of the owner, which writes it, into its inbox */
     _Atomic uint32_t n_looks_seen; /* when the inbox was last found full, by whoever filled it */
     _Atomic uint64_t spare_bytes;  /* free and resident, as last looked at by a holder of `lock`; a

@@ -69,6 +69,19 @@ TEST_F(Inbox, OfASleepingOwnerIsEmptiedByWhoeverFillsIt) {
     EXPECT_LE(other_frees(8 * kFull), kFull + kBatch);
 }
 
+// 20 MiB, of which a sixteenth may wait for an owner that was there just now, and once.
+TEST_F(Inbox, OfALargeHeapMayBeFuller) {
+    world_switch_to(kOwner);
+    while (objects_.size() < 40000)
+        objects_.push_back(heap_malloc(kObject));
+    other_frees(kFull);
+    owner_looks();
+    EXPECT_GE(other_frees(8 * kFull), 8 * kFull - kBatch);
+    EXPECT_LE(other_frees(24 * kFull), 20 * kFull + kBatch);
+    EXPECT_LE(held(), kFull + kBatch);
+    EXPECT_LE(other_frees(8 * kFull), kFull + kBatch);
+}
+
 // 1,024 blocks, then linked to each other; again and again, so that the ring goes round.
 TEST_F(Inbox, TakesMoreBlocksThanItsRingHas) {
     constexpr size_t kBlocks = 5000; // of 16 bytes: not enough to be emptied by who fills it
