@@ -16,7 +16,7 @@
 #define unlikely(condition)        __builtin_expect(!!(condition), 0)
 
 /* Keeps the compiler from adding the place of a class's entries up in a register of its own.  On
- * Zen 3 a list's top that was just stored is loaded again 5 cycles later than need be when its
+ * Zen 3 a list's top that was just stored is loaded again 7 cycles later than need be when its
  * address is in one register, and not heap and index (docs/PERFORMANCE.md). */
 #define place_by_index(size_class) __asm__ inline("" : "+r"(size_class))
 

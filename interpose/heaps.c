@@ -271,7 +271,7 @@ static void init_lists(thread_heap_t *heap) {
         heap->limit[c] = heap_list_limit_at_first(c);
     memcpy(heap->reciprocal, run_reciprocal, sizeof run_reciprocal);
     heap->reciprocal[TILE_ELEMENTS] = RUN_BLOCK_PRODUCT_END;
-    for (size_t c = 0, i = 0; i < sizeof heap->class_of; c++) {
+    for (size_t c = 0, i = 0; i < sizeof heap->class_of; c++) { /* 32 KiB are a class's, too */
         size_t end = size_class_bytes((unsigned)c) / 16 + 1;
         memset(heap->class_of + i, (int)c, end - i);
         i = end;

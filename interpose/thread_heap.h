@@ -108,8 +108,8 @@ typedef struct thread_heap {
     owner_id_t id;
     uintptr_t only_region; /* the heap's first region, if it seems to be the only one and fast_id is
                               `id`; else NO_REGION */
-    uint8_t
-        class_of[CLASS_TABLE_MAX_BYTES / 16 + 1]; /* by (bytes + 15) / 16; the same in all heaps */
+    /* By (bytes + 15) / 16; the same in all heaps. */
+    uint8_t class_of[CLASS_TABLE_MAX_BYTES / 16 + 1];
     uint32_t reciprocal[N_CLASSES + 1]; /* run_reciprocal by a tile's class; for TILE_ELEMENTS what
                                            makes no offset look like a block's, but 0 */
     /*
