@@ -78,13 +78,18 @@ def read(path, library):
     return counts
 
 
+def _is_of(library, name):
+    """Valgrind knows an object's .text only; libmheap has more sections of code, and nobody else."""
+    return name.endswith(library) or name == "???"
+
+
 def _count(counts, line, pending, library, here, callee):
     """One line of costs: of a function itself, or of `pending` calls from it."""
     cost = int(line.split()[-1])
     if not pending:
-        if here[0].endswith(library):
+        if _is_of(library, here[0]):
             counts.functions[here[1]] += cost
-    elif callee[0].endswith(library) and not here[0].endswith(library) and _verb(callee[1]):
+    elif _is_of(library, callee[0]) and not _is_of(library, here[0]) and _verb(callee[1]):
         counts.calls[_verb(callee[1])] += pending
         counts.inclusive[_verb(callee[1])] += cost
 
