@@ -181,6 +181,7 @@ TEST(Heaps, DecayAmongThreadsAtWork) {
             }
             for (Object &object : live)
                 heap_free(object.address);
+            api_thread_ends();
             n_at_work--;
         });
     while (n_at_work)
