@@ -261,32 +261,30 @@ static void change_store(large_store_t *from, large_store_t *to) {
     large_lock(to);
 }
 
-/* A place for `from` with room to grow on, in `store`.  Where it gets no span it is copied to
- * memory that is resident, if there is such: that takes no system call, and what it leaves stays
- * resident. Moved, it would take fresh pages to grow on while others lie free. */
+/* A place for `from` with room to grow on, in `store`. */
 static extent_t *place_grown(large_store_t *store, const extent_t *from, size_t bytes,
-                             bool *may_move) {
-    extent_t *to =
-        bytes < LARGE_GROW_MIN_BYTES ? place_in_dirty(store, bytes, vm_page_bytes()) : NULL;
-    if (to) {
-        *may_move = false;
-        return to;
-    }
+                             bool may_move) {
     bool wants_span = bytes >= LARGE_GROW_MIN_BYTES && store->n_spans < LARGE_GROW_MAX_SPANS;
     size_t room_bytes =
         wants_span && bytes < SIZE_MAX / 2 / LARGE_GROW_FACTOR ? bytes * LARGE_GROW_FACTOR : bytes;
-    size_t moved_bytes = *may_move ? from->bytes : 0;
+    size_t moved_bytes = may_move ? from->bytes : 0;
     bool is_zero;
     return place(store, bytes, vm_page_bytes(), room_bytes, moved_bytes, LARGE_CLEAN_FIRST,
                  &is_zero);
 }
 
-/* Only the caller knows of the two objects meanwhile: no lock is held while pages move. */
+/* Only the caller knows of the two objects meanwhile: no lock is held while pages move.  Where it
+ * gets no span it is copied to memory that is resident, if there is such: that takes no system
+ * call, and what it leaves stays resident.  Moved, it would take fresh pages to grow on while
+ * others lie free. */
 static extent_t *move(extent_t *from, size_t bytes) {
     large_store_t *store = from->arena->store, *to_store = large_store_for(bytes);
     change_store(store, to_store);
-    bool may_move = to_store->n_pieces < LARGE_MAX_PIECES_IN_ALL;
-    extent_t *to = place_grown(to_store, from, bytes, &may_move);
+    extent_t *to =
+        bytes < LARGE_GROW_MIN_BYTES ? place_in_dirty(to_store, bytes, vm_page_bytes()) : NULL;
+    bool may_move = !to && to_store->n_pieces < LARGE_MAX_PIECES_IN_ALL;
+    if (!to)
+        to = place_grown(to_store, from, bytes, may_move);
     if (!to) {
         change_store(to_store, store);
         return NULL;
