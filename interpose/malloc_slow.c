@@ -488,12 +488,9 @@ static __attribute__((noinline)) size_t usable_bytes_slow(void *pointer, const c
     return object.bytes;
 }
 
-#define BYTES(size_class, before, bytes) [size_class] = bytes,
-static const uint16_t small_class_bytes[N_SMALL_CLASSES] = {EACH_SMALL_CLASS(BYTES)};
-
 /* Some programs ask for each object's size, when they get it and when they free it. */
 size_t heap_usable_bytes(void *pointer, const char *function) {
     unsigned size_class = own_block_class(self_heap, pointer);
-    return likely(size_class != N_CLASSES) ? small_class_bytes[size_class]
+    return likely(size_class != N_CLASSES) ? size_class_bytes(size_class)
                                            : usable_bytes_slow(pointer, function);
 }
