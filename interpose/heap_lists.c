@@ -63,7 +63,7 @@ static bool has_nothing_cold(const thread_heap_t *heap) {
 
 /* The class's list goes home.  So a cold one has so many elements less. */
 static void note_list_goes(thread_heap_t *heap, unsigned size_class) {
-    if (size_class >= N_SMALL_CLASSES || heap->n_cold[size_class] >= N_COLD_OBJECTS)
+    if (!is_cold(heap, size_class))
         return;
     uint32_t n_blocks = list_n_blocks(heap, size_class), n_cold = heap->n_cold[size_class];
     heap->n_cold[size_class] = (uint8_t)(n_cold > n_blocks ? n_cold - n_blocks : 0);
