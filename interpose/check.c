@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include "hardened.h"
+#include "heap_drain.h"
 #include "heap_slots.h"
 #include "heaps.h"
 #include "large.h"
@@ -134,6 +135,15 @@ static bool check_own_lists(const thread_heap_t *heap, violation_t *violation) {
         if (n_blocks != list_n_blocks(heap, c))
             return violated(violation, "H7: a list's array does not begin with NO_BLOCK",
                             &heap->list_top[c]);
+        if (list_drains(heap, c) && (n_blocks > 0 || !list_is_full(heap, c)))
+            return violated(violation, "H8: a list that drains has room", &heap->list_top[c]);
+    }
+    for (uint32_t i = 0; i < heap->n_waiting; i++) {
+        sent_t sent = heap_waiting(heap)[i];
+        if (!list_drains(heap, sent_class(sent)) ||
+            !is_listed_block(heap, sent_class(sent), sent_block(sent)))
+            return violated(violation, "H8: what waits is no block of a class that drains",
+                            sent_block(sent));
     }
     return true;
 }

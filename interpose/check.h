@@ -27,6 +27,7 @@ typedef struct {
  *  H6  a run's ready blocks have their marks
  *  H7  the caller's own lists hold blocks and elements of their class that belong to the heap and
  *      are not at home
+ *  H8  so do those that wait there, whose classes' lists drain; these are empty and full
  */
 bool check_heap(thread_heap_t *heap, violation_t *violation);
 

@@ -62,7 +62,7 @@ static inline void fast_push(thread_heap_t *heap, size_t size_class, block_t *bl
     place_by_index(size_class);
     int64_t top = heap->list_top[size_class];
     if (unlikely(top >= heap->list_last[size_class]))
-        return heap_free_slow(block);
+        return heap_free_full(block, size_class);
     if (unlikely(block_is_marked(block, heap->key)))
         return heap_free_slow(block); /* free already */
     place_by_index(size_class);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "heap_drain.h"
 #include "heap_elements.h"
 #include "heap_runs.h"
 #include "heap_slots.h"
@@ -51,12 +52,8 @@ static bool is_cold(const thread_heap_t *heap, unsigned size_class) {
     return size_class < N_SMALL_CLASSES && heap->n_cold[size_class] < N_COLD_OBJECTS;
 }
 
-/* Elements are slower to free than blocks of runs, and where a heap has so much resident a page for
- * each class is next to nothing. */
-#define NOTHING_COLD_FROM_BYTES ((uint64_t)4 << 20)
-
-static bool has_nothing_cold(const thread_heap_t *heap) {
-    return heap_resident_bytes(heap) >= NOTHING_COLD_FROM_BYTES;
+bool heap_is_large(const thread_heap_t *heap) {
+    return heap_resident_bytes(heap) >= LARGE_HEAP_BYTES;
 }
 
 /* ---- Idle lists ---- */
@@ -96,6 +93,7 @@ static void check_marks(thread_heap_t *heap, unsigned size_class) {
 }
 
 void heap_put_all_lists(thread_heap_t *heap) {
+    heap_drain_end_all(heap);
     for (unsigned c = 0; c < N_CLASSES; c++) {
         check_marks(heap, c);
         heap_put_list(heap, c);
@@ -120,7 +118,8 @@ void heap_sweep_if_due(thread_heap_t *heap) {
     if (heap->grown_bytes < heap->n_mheaps * SWEEP_MIN_BYTES)
         return;
     heap->grown_bytes = 0;
-    bool is_large = has_nothing_cold(heap);
+    heap_drain_end_all(heap);
+    bool is_large = heap_is_large(heap);
     for (unsigned c = 0; c < N_CLASSES; c++) {
         uint32_t n_blocks = list_n_blocks(heap, c);
         bool gets_hot = is_large && is_cold(heap, c);
@@ -173,7 +172,7 @@ void heap_note_refill(thread_heap_t *heap, unsigned size_class) {
 /* ---- Cold classes ---- */
 
 bool heap_stays_cold(thread_heap_t *heap, unsigned size_class) {
-    if (is_cold(heap, size_class) && has_nothing_cold(heap))
+    if (is_cold(heap, size_class) && heap_is_large(heap))
         heap->n_cold[size_class] = N_COLD_OBJECTS;
     return is_cold(heap, size_class);
 }

@@ -30,6 +30,13 @@ void heap_note_flush(thread_heap_t *heap, unsigned size_class, uint32_t n_blocks
 /* The list is empty: blocks that had been sent home are wanted back. */
 void heap_note_refill(thread_heap_t *heap, unsigned size_class);
 
+/* So much is resident that nothing stays cold: elements are slower to free than blocks of runs, and
+ * a page for each class is next to nothing.  And that most lines are far away (heap_drain.h). */
+#ifndef LARGE_HEAP_BYTES /* the fuzzers' is small */
+#define LARGE_HEAP_BYTES ((uint64_t)4 << 20)
+#endif
+bool heap_is_large(const thread_heap_t *heap);
+
 /* Let the owner take idle lists home at its next refill. */
 void heap_sweep_soon(thread_heap_t *heap);
 void heap_sweep_if_due(thread_heap_t *heap);

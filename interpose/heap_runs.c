@@ -226,9 +226,12 @@ static void put_elements(thread_heap_t *heap, block_t *const *blocks, uint32_t n
 /* Of the pairs of neighbours at the array's end, do most lie near each other?  To tell one by one
  * what is right for it would be a guess of the processor's for each block. */
 #define SAMPLE_BLOCKS 16u
+#define LEAST_IN_ROWS 4u
 
-static bool come_in_rows(block_t *const *blocks, uint32_t n_blocks) {
+static inline bool come_in_rows(block_t *const *blocks, uint32_t n_blocks) {
     uint32_t n_near = 0, n = n_blocks < SAMPLE_BLOCKS ? n_blocks : SAMPLE_BLOCKS;
+    if (n < LEAST_IN_ROWS)
+        return false;
     for (uint32_t i = 1; i < n; i++)
         n_near += run_start(blocks[n_blocks - i]) == run_start(blocks[n_blocks - i - 1]);
     return n_near * 4 >= n * 3;

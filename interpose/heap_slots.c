@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "heap_drain.h"
 #include "region.h"
 #include "vm.h"
 
@@ -51,7 +52,7 @@ static bool remove_free(thread_heap_t *heap, int32_t array, unsigned log2_bytes)
 }
 
 /* The two halves of an array twice as large are free: they are that. */
-static void put_array(thread_heap_t *heap, int32_t array, unsigned log2_bytes) {
+void heap_slots_put(thread_heap_t *heap, int32_t array, unsigned log2_bytes) {
     while (log2_bytes < MAX_LOG2_BYTES &&
            remove_free(heap, array ^ (int32_t)1 << log2_bytes, log2_bytes))
         array &= ~((int32_t)1 << log2_bytes++);
@@ -82,12 +83,11 @@ static bool make_array(thread_heap_t *heap, unsigned log2_bytes) {
         return false;
     heap->slots.end = array;
     region_use_header(region_of(heap), heap_slot(heap, array), heap_slot(heap, array) + 1);
-    put_array(heap, array, log2_place);
+    heap_slots_put(heap, array, log2_place);
     return true;
 }
 
-/* Its offset; 0: no room. */
-static int32_t get_array(thread_heap_t *heap, unsigned log2_bytes) {
+int32_t heap_slots_get(thread_heap_t *heap, unsigned log2_bytes) {
     int32_t array;
     while (!(array = take_free(heap, log2_bytes)))
         if (!make_array(heap, log2_bytes))
@@ -127,14 +127,14 @@ void heap_list_set_limit(thread_heap_t *heap, unsigned size_class, int32_t limit
 
 /* Move the list to an array of this size.  False: there is no room. */
 static bool change_array(thread_heap_t *heap, unsigned size_class, unsigned log2_bytes) {
-    int32_t array = get_array(heap, log2_bytes);
+    int32_t array = heap_slots_get(heap, log2_bytes);
     if (!array)
         return false;
     int32_t old = heap->slots.first[size_class];
     uint32_t n_blocks = list_n_blocks(heap, size_class);
     if (old) {
         memcpy(heap_slot(heap, array) + 1, heap_slot(heap, old) + 1, n_blocks * sizeof(block_t *));
-        put_array(heap, old, heap->slots.log2_bytes[size_class]);
+        heap_slots_put(heap, old, heap->slots.log2_bytes[size_class]);
     }
     heap->slots.first[size_class] = array;
     heap->list_top[size_class] = array + (int32_t)n_blocks * SLOT_BYTES;
@@ -146,7 +146,7 @@ static bool change_array(thread_heap_t *heap, unsigned size_class, unsigned log2
 bool heap_list_grow(thread_heap_t *heap, unsigned size_class) {
     unsigned log2_bytes = heap->slots.log2_bytes[size_class];
     if (heap->limit[size_class] <= (int32_t)capacity(heap, size_class) ||
-        log2_bytes == MAX_LOG2_BYTES)
+        log2_bytes == MAX_LOG2_BYTES || list_drains(heap, size_class))
         return false;
     return change_array(heap, size_class, log2_bytes ? log2_bytes + 1 : MIN_LOG2_BYTES);
 }
@@ -164,6 +164,6 @@ void heap_list_release(thread_heap_t *heap, unsigned size_class) {
         return;
     heap->list_top[size_class] = heap->list_last[size_class] = 0;
     heap->slots.first[size_class] = 0;
-    put_array(heap, array, heap->slots.log2_bytes[size_class]);
+    heap_slots_put(heap, array, heap->slots.log2_bytes[size_class]);
     heap->slots.log2_bytes[size_class] = 0;
 }

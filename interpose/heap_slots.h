@@ -31,6 +31,10 @@ void heap_list_set_limit(thread_heap_t *heap, unsigned size_class, int32_t limit
 /* The list is empty: its array is free again. */
 void heap_list_release(thread_heap_t *heap, unsigned size_class);
 
+/* An array of 2^log2_bytes that is no list's; its offset, 0 if there is no room. */
+int32_t heap_slots_get(thread_heap_t *heap, unsigned log2_bytes);
+void heap_slots_put(thread_heap_t *heap, int32_t array, unsigned log2_bytes);
+
 /* No list has an array: their memory goes back. */
 void heap_slots_reset(thread_heap_t *heap);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "decay.h"
+#include "heap_drain.h"
 #include "heap_elements.h"
 #include "heap_lists.h"
 #include "heap_purge.h"
@@ -156,6 +157,11 @@ static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_ze
 
 void *heap_refill(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
     *is_zero = false;
+    if (__builtin_expect(list_drains(heap, size_class), 0)) {
+        heap_lock(heap);
+        heap_drain_end(heap, size_class);
+        heap_unlock(heap);
+    }
     block_t *block = pop(heap, size_class); /* malloc came here since it is damaged */
     if (block)
         return block;
@@ -211,17 +217,29 @@ __attribute__((cold)) void *heaps_get_from_any(size_t bytes, size_t align) {
 /*
  * A full list gets a larger array, up to its limit.  Then the half goes home that has been there
  * for longest: what was freed last stays, and is warm, and so many mallocs or frees in a row find
- * blocks or room.  A list that shrinks goes home whole.
+ * blocks or room.  A list that shrinks goes home whole, and drains from then on.
  */
 static uint32_t flush_locked(thread_heap_t *heap, unsigned size_class) {
     uint32_t n_home = list_n_blocks(heap, size_class);
     if (heap_list_shrinks(heap, size_class)) {
         heap_put_list(heap, size_class);
+        if (list_may_drain(heap, size_class))
+            heap_drain_begin(heap, size_class);
         return n_home;
     }
     n_home = (n_home + 1) / 2;
     heap_put_bottom(heap, size_class, n_home);
     return n_home;
+}
+
+/* At the end of each flush, and not under the lock any more. */
+static void flushed(thread_heap_t *heap) {
+    heap->counts.n_flushes++;
+    heap_purge_if_due(heap);
+    heap_unlock(heap);
+    if (large_has_dirty())
+        large_purge(false); /* what has been free for a while */
+    heaps_decay_if_due();
 }
 
 void heap_make_room(thread_heap_t *heap, unsigned size_class) {
@@ -230,13 +248,14 @@ void heap_make_room(thread_heap_t *heap, unsigned size_class) {
         heap_unlock(heap);
         return;
     }
-    heap->counts.n_flushes++;
     heap_note_flush(heap, size_class, flush_locked(heap, size_class));
-    heap_purge_if_due(heap);
-    heap_unlock(heap);
-    if (large_has_dirty())
-        large_purge(false); /* what has been free for a while */
-    heaps_decay_if_due();
+    flushed(heap);
+}
+
+void heap_make_waiting_room(thread_heap_t *heap) {
+    heap_lock(heap);
+    heap_drain_flush(heap);
+    flushed(heap);
 }
 
 void heap_flush_all(thread_heap_t *heap) {

@@ -23,6 +23,9 @@ void *heaps_get_from_any(size_t bytes, size_t align);
  * full after that, if it may not hold anything. */
 void heap_make_room(thread_heap_t *heap, unsigned size_class);
 
+/* As many blocks wait as can, after heap_drain: most go home. */
+void heap_make_waiting_room(thread_heap_t *heap);
+
 /* A free that bypasses the lists. */
 void heap_put_now(thread_heap_t *heap, void *pointer);
 

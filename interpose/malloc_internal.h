@@ -23,6 +23,7 @@ size_t heap_usable_bytes(void *pointer, const char *function);
 /* Slow paths of the inline functions in fast.h and fast_memalign.h. */
 void *heap_malloc_slow(size_t bytes);
 void heap_free_slow(void *pointer); /* not NULL */
+void heap_free_full(void *pointer, size_t size_class); /* whose list is full, or drains */
 void *heap_memalign_slow(size_t align, size_t bytes);
 void heap_free_other(void *pointer); /* not of the calling thread's heap, or NULL */
 

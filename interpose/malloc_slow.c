@@ -12,6 +12,7 @@
 #include "fast_memalign.h"
 #include "glibc_malloc.h"
 #include "group_limit.h"
+#include "heap_drain.h"
 #include "heap_elements.h"
 #include "heap_lists.h"
 #include "heap_slow.h"
@@ -184,7 +185,14 @@ void *heap_memalign(size_t align, size_t bytes) {
 
 /* ---- Freeing ---- */
 
+static inline void drain(thread_heap_t *heap, block_t *block, size_t size_class) {
+    if (unlikely(heap_drain(heap, size_class, block)))
+        heap_make_waiting_room(heap);
+}
+
 static void free_to_own_list(thread_heap_t *heap, block_t *block, unsigned size_class) {
+    if (list_drains(heap, size_class))
+        return drain(heap, block, size_class);
     if (list_is_full(heap, size_class)) {
         if (heap_return_cold(heap, size_class, block))
             return;
@@ -252,6 +260,14 @@ void heap_free_slow(void *pointer) {
         return free_large(pointer, "free");
     object_t object = object_at(pointer);
     free_object(pointer, &object, "free");
+}
+
+void heap_free_full(void *pointer, size_t size_class) {
+    thread_heap_t *heap = self_heap;
+    if (likely(list_drains(heap, size_class)))
+        drain(heap, pointer, size_class);
+    else
+        heap_free_slow(pointer);
 }
 
 /* Class of a block of a run of the heap `owner`, checked as in fast_free; N_CLASSES for whatever is

@@ -5,6 +5,7 @@
 
 #include "fatal.h"
 #include "hardened.h"
+#include "heap_drain.h"
 #include "heaps.h"
 #include "mheap_internal.h"
 #include "vm.h"
@@ -49,6 +50,9 @@ static void add_lists(stats_t *stats, thread_heap_t *heap) {
         n_objects += n;
         bytes += n * size_class_bytes(c);
     }
+    for (uint32_t i = 0; i < heap->n_waiting; i++)
+        bytes += sent_bytes(heap_waiting(heap)[i]);
+    n_objects += heap->n_waiting;
     for (unsigned i = 0; i < N_REMOTE_BATCHES; i++) {
         bytes += heap->remote[i].n_bytes;
         n_objects += heap->remote[i].n_blocks;

@@ -148,6 +148,10 @@ typedef struct thread_heap {
     uint8_t n_larger[N_MEDIUM_CLASSES]; /* elements of larger classes that a medium one may still
                                            take (heap_slow.c); the owner's only */
     heap_slots_t slots;                 /* heap_slots.h; the owner's only */
+    uint64_t draining;                  /* classes whose lists drain (heap_drain.h), a bit each;
+                                           this and the next two are the owner's only */
+    int32_t waiting;                    /* the array of the blocks that wait, 0 if there is none */
+    uint32_t n_waiting;
     uint64_t grown_bytes;               /* by which the mheaps grew since the last sweep */
     uint64_t fresh_bytes;               /* that became accessible; the next refill sees to it */
     heap_counts_t counts;

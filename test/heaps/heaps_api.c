@@ -28,6 +28,10 @@ uint64_t api_slow_paths(void) {
     return self_heap->counts.n_refills + self_heap->counts.n_flushes;
 }
 
+unsigned api_n_waiting(void) {
+    return self_heap->n_waiting;
+}
+
 __attribute__((weak)) void api_thread_ends(void) {}
 
 uint64_t api_accessible_bytes(void *pointer_in_heap) {
@@ -68,6 +72,10 @@ uint64_t api_overhead_bytes(void *pointer_in_heap) {
 uint64_t api_counted_bytes(void *pointer_in_heap) {
     stats_t stats = stats_of_heap(pointer_in_heap);
     return stats.live_bytes + stats.listed_bytes + stats.dirty_bytes + stats.overhead_bytes;
+}
+
+uint64_t api_live_bytes(void *pointer_in_heap) {
+    return stats_of_heap(pointer_in_heap).live_bytes;
 }
 
 uint64_t api_accounted_bytes(void *pointer_in_heap) {

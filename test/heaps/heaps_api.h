@@ -23,6 +23,9 @@ unsigned api_n_heaps(void);
 unsigned api_self_id(void);
 uint64_t api_slow_paths(void); /* refills and flushes of the calling thread so far */
 
+/* Of the calling thread's: blocks that wait to go home (heap_drain.h). */
+unsigned api_n_waiting(void);
+
 /* The calling thread does nothing more with its heap.  Only a sanitizer has to be told. */
 void api_thread_ends(void);
 uint64_t api_accessible_bytes(
@@ -42,6 +45,7 @@ size_t api_header_bytes(void *pointer_in_heap);
 /* stats.h: what the heap of the object counts as overhead; as that, live, in lists and dirty. */
 uint64_t api_overhead_bytes(void *pointer_in_heap);
 uint64_t api_counted_bytes(void *pointer_in_heap);
+uint64_t api_live_bytes(void *pointer_in_heap);
 
 /* large.h: free large memory that is resident. */
 uint64_t api_large_dirty_bytes(void);

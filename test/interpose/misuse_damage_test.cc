@@ -165,6 +165,119 @@ TEST(MisuseGoesOn, DISABLED_OnAListTwice) {
         ASSERT_NE(opaque(malloc(200)), owner);
 }
 
+// In a large heap what a program frees without allocating waits for up to 64 more frees before it is
+// looked at (heap_drain.h); malloc of its size looks at once.
+class MisuseWhileDraining : public testing::Test {
+  protected:
+    static constexpr size_t kSize = 100, kObjects = (8 << 20) / kSize;
+    std::vector<void *> objects_;
+
+    void SetUp() override {
+        SKIP_UNDER_STAND_IN("libmheap's line");
+        while (objects_.size() < kObjects)
+            objects_.push_back(malloc(kSize));
+        free_some(kObjects / 4);
+    }
+    void TearDown() override { free_some(objects_.size()); }
+    void free_some(size_t n) {
+        for (; n > 0; n--) {
+            free(objects_.back());
+            objects_.pop_back();
+        }
+    }
+};
+
+TEST_F(MisuseWhileDraining, FreedTwice) {
+    for (size_t n_between : {0, 1, 5, 30}) {
+        Outcome outcome = run_in_child([&] {
+            void *object = objects_[100];
+            free(object);
+            free_some(n_between);
+            free(opaque(object));
+            free_some(100);
+        });
+        EXPECT_TRUE(is_reported(outcome, "free", hex(objects_[100]))) << n_between;
+    }
+}
+
+TEST_F(MisuseWhileDraining, FreedTwiceThenAllocated) {
+    Outcome outcome = run_in_child([&] {
+        free(objects_[100]);
+        free(opaque(objects_[100]));
+        opaque(malloc(kSize));
+    });
+    EXPECT_TRUE(is_reported(outcome, "free", hex(objects_[100])));
+}
+
+TEST_F(MisuseWhileDraining, FreedTwiceThenTrimmed) {
+    Outcome outcome = run_in_child([&] {
+        free(objects_[100]);
+        free(opaque(objects_[100]));
+        malloc_trim(0);
+    });
+    EXPECT_TRUE(is_reported(outcome, "free", hex(objects_[100])));
+}
+
+// The second free comes when the first has gone home, and all of its run with it.
+TEST_F(MisuseWhileDraining, FreedAgainWhenEverythingIsHome) {
+    Outcome outcome = run_in_child([&] {
+        void *object = objects_[100];
+        free_some(objects_.size() - 10);
+        free(opaque(object));
+    });
+    EXPECT_TRUE(is_reported(outcome, "free", hex(objects_[100])));
+}
+
+TEST_F(MisuseWhileDraining, FreedThenReallocated) {
+    Outcome outcome = run_in_child([&] {
+        free(objects_[100]);
+        opaque(realloc(opaque(objects_[100]), 5000));
+        free_some(100);
+    });
+    EXPECT_TRUE(is_reported(outcome, kAnyFunction, hex(objects_[100])));
+}
+
+TEST_F(MisuseWhileDraining, WrittenToOnceItIsHome) {
+    Outcome outcome = run_in_child([&] {
+        void *object = objects_[100];
+        free(object);
+        free_some(100);
+        memset(opaque(object), 0x41, 8);
+        for (size_t i = 0; i < 2 * kObjects; i++)
+            opaque(malloc(kSize));
+    });
+    EXPECT_TRUE(is_reported(outcome, "malloc", hex(objects_[100])));
+}
+
+// Told to go on, the library takes it once.
+TEST(MisuseGoesOn, WithWhatWaitsTwice) {
+    SKIP_UNDER_STAND_IN("libmheap's line");
+    Outcome outcome =
+        run_program({{"/proc/self/exe", "--gtest_filter=MisuseGoesOn.DISABLED_WaitsTwice",
+                      "--gtest_also_run_disabled_tests"},
+                     {"MHEAP_CONF=abort:false"},
+                     {}});
+    EXPECT_TRUE(outcome.succeeded()) << outcome;
+    EXPECT_TRUE(std::regex_match(
+        outcome.err, std::regex("libmheap: free\\(0x[0-9a-f]+\\): freed twice[^\n]+\n")))
+        << outcome;
+}
+TEST(MisuseGoesOn, DISABLED_WaitsTwice) {
+    std::vector<void *> objects((8 << 20) / 100);
+    for (void *&object : objects)
+        object = malloc(100);
+    size_t n = objects.size();
+    for (size_t i = 0; i < n / 4; i++)
+        free(objects[--n]);
+    void *twice = objects[100];
+    free(twice);
+    free(opaque(twice));
+    size_t n_found = 0;
+    for (size_t i = 0; i < objects.size(); i++)
+        n_found += malloc(100) == twice;
+    EXPECT_EQ(n_found, 1u);
+}
+
 // Where a block of a run might be, but none ever was: at the start of the newest one's 64 KiB,
 // whose pages are opened from their end.
 class MisuseNeverAllocated : public testing::Test {
