@@ -16,6 +16,7 @@
 #define MHEAP_HEAP_DRAIN_H
 
 #include "heap_lists.h"
+#include "heap_runs.h"
 #include "remote.h"
 
 /* Blocks that wait at most, and those of them that are not looked at yet. */
@@ -43,10 +44,13 @@ static inline bool heap_drain(thread_heap_t *heap, size_t size_class, block_t *b
 
 /* All of these by the owner, or whoever holds `alive`, under the heap's lock. */
 
-/* Does it pay for the class?  It is hot, then, and the heap large. */
+/* Does it pay for the class?  It is hot, then, the heap large, and what is on the list was not freed
+ * in the order of addresses, in which lines are fetched before they are asked for. */
 static inline bool list_may_drain(const thread_heap_t *heap, unsigned size_class) {
     return BLOCK_CHECKS && size_class < N_SMALL_CLASSES &&
-           !thread_heap_wants_element(heap, size_class) && heap_is_large(heap);
+           !thread_heap_wants_element(heap, size_class) && heap_is_large(heap) &&
+           !heap_blocks_come_in_rows(heap_slot(heap, heap->slots.first[size_class]) + 1,
+                                     list_n_blocks(heap, size_class));
 }
 
 /* The list is empty.  It drains from now on, if there is an array for blocks to wait in. */

@@ -223,12 +223,11 @@ static void put_elements(thread_heap_t *heap, block_t *const *blocks, uint32_t n
         heap_put_element(heap, blocks[n_blocks]);
 }
 
-/* Of the pairs of neighbours at the array's end, do most lie near each other?  To tell one by one
- * what is right for it would be a guess of the processor's for each block. */
+/* To tell one by one what is right for it would be a guess of the processor's for each block. */
 #define SAMPLE_BLOCKS 16u
 #define LEAST_IN_ROWS 4u
 
-static inline bool come_in_rows(block_t *const *blocks, uint32_t n_blocks) {
+bool heap_blocks_come_in_rows(block_t *const *blocks, uint32_t n_blocks) {
     uint32_t n_near = 0, n = n_blocks < SAMPLE_BLOCKS ? n_blocks : SAMPLE_BLOCKS;
     if (n < LEAST_IN_ROWS)
         return false;
@@ -246,7 +245,7 @@ void heap_put_blocks(thread_heap_t *heap, unsigned size_class, block_t *const *b
     const way_home_t way = way_home(size_class);
     block_t *const *end = blocks + n_blocks; /* from the end, as put_elements: there may be some */
     uint32_t n_put = 0;
-    if (come_in_rows(blocks, n_blocks))
+    if (heap_blocks_come_in_rows(blocks, n_blocks))
         while (end > blocks)
             end -= put_row(heap, &way, end, &n_put);
     else

@@ -18,8 +18,13 @@ uint32_t heap_take_blocks(thread_heap_t *heap, unsigned size_class, uint32_t n_b
  * which was checked.  A run is given up when it gets empty and is not needed. */
 void heap_put(thread_heap_t *heap, void *pointer);
 
-/* The same for many of one class.  None of them is touched.  blocks[-1] is NO_BLOCK. */
+/* The same for many of one class.  None of them is touched.  blocks[-1] is none of its class:
+ * NO_BLOCK, for one. */
 void heap_put_blocks(thread_heap_t *heap, unsigned size_class, block_t *const *blocks,
                      uint32_t n_blocks);
+
+/* Of the pairs of neighbours at the array's end, do most lie near each other?  So it is when a
+ * program frees in the order of allocation, or the other way round. */
+bool heap_blocks_come_in_rows(block_t *const *blocks, uint32_t n_blocks);
 
 #endif /* MHEAP_HEAP_RUNS_H */

@@ -222,8 +222,9 @@ __attribute__((cold)) void *heaps_get_from_any(size_t bytes, size_t align) {
 static uint32_t flush_locked(thread_heap_t *heap, unsigned size_class) {
     uint32_t n_home = list_n_blocks(heap, size_class);
     if (heap_list_shrinks(heap, size_class)) {
+        bool may_drain = list_may_drain(heap, size_class);
         heap_put_list(heap, size_class);
-        if (list_may_drain(heap, size_class))
+        if (may_drain)
             heap_drain_begin(heap, size_class);
         return n_home;
     }

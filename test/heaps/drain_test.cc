@@ -84,6 +84,17 @@ TEST(Drain, OnlyInALargeHeap) {
     });
 }
 
+// Lines are fetched in time where one is behind the other.
+TEST(Drain, NotInTheOrderOfAddresses) {
+    in_new_heap([](void *) {
+        Objects objects = allocate(kMany);
+        while (!objects.empty()) {
+            free_last(objects, 1);
+            ASSERT_EQ(api_n_waiting(), 0u);
+        }
+    });
+}
+
 // Nothing that waits is handed out before it was looked at, nor twice.
 TEST(Drain, AMallocOfTheClassEndsIt) {
     in_new_heap([](void *) {
@@ -110,6 +121,7 @@ TEST(Drain, AMallocOfTheClassEndsIt) {
 TEST(Drain, AMallocOfAnotherClassDoesNot) {
     in_new_heap([](void *) {
         Objects objects = allocate(kMany), others = allocate(1000, 500);
+        shuffle(objects);
         free_until_it_drains(objects);
         others.push_back(heap_malloc(500));
         EXPECT_GT(api_n_waiting(), 0u);

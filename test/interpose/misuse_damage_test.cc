@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <random>
 #include <thread>
 #include <vector>
 
@@ -176,6 +177,7 @@ class MisuseWhileDraining : public testing::Test {
         SKIP_UNDER_STAND_IN("libmheap's line");
         while (objects_.size() < kObjects)
             objects_.push_back(malloc(kSize));
+        std::shuffle(objects_.begin(), objects_.end(), std::mt19937(1));
         free_some(kObjects / 4);
     }
     void TearDown() override { free_some(objects_.size()); }
@@ -266,6 +268,7 @@ TEST(MisuseGoesOn, DISABLED_WaitsTwice) {
     std::vector<void *> objects((8 << 20) / 100);
     for (void *&object : objects)
         object = malloc(100);
+    std::shuffle(objects.begin(), objects.end(), std::mt19937(1));
     size_t n = objects.size();
     for (size_t i = 0; i < n / 4; i++)
         free(objects[--n]);
