@@ -44,8 +44,8 @@ static inline bool heap_drain(thread_heap_t *heap, size_t size_class, block_t *b
 
 /* All of these by the owner, or whoever holds `alive`, under the heap's lock. */
 
-/* Does it pay for the class?  It is hot, then, the heap large, and what is on the list was not freed
- * in the order of addresses, in which lines are fetched before they are asked for. */
+/* Does it pay for the class?  It is hot, then, the heap large, and what is on the list was not
+ * freed in the order of addresses, in which lines are fetched before they are asked for. */
 static inline bool list_may_drain(const thread_heap_t *heap, unsigned size_class) {
     return BLOCK_CHECKS && size_class < N_SMALL_CLASSES &&
            !thread_heap_wants_element(heap, size_class) && heap_is_large(heap) &&
@@ -56,8 +56,8 @@ static inline bool list_may_drain(const thread_heap_t *heap, unsigned size_class
 /* The list is empty.  It drains from now on, if there is an array for blocks to wait in. */
 void heap_drain_begin(thread_heap_t *heap, unsigned size_class);
 
-/* Those that have been waiting for longest go home; all, and no list drains any more, if the heap is
- * not large. */
+/* Those that have been waiting for longest go home; all, and no list drains any more, if the heap
+ * is not large. */
 void heap_drain_flush(thread_heap_t *heap);
 
 /* Whatever waits goes home, and the class's list drains no longer; or none does. */

@@ -328,7 +328,8 @@ void heap_adopted(thread_heap_t *heap) {
     remote_flush_all(heap);
     heap_lock(heap);
     heap->counts.n_adoptions++;
-    heap_sweep_soon(heap); /* what the thread before used may not be what this one needs */
+    heap_drain_end_all(heap); /* after fork as many may wait as can, and nobody is to flush them */
+    heap_sweep_soon(heap);    /* what the thread before used may not be what this one needs */
     heap_take_inbox(heap);
     heap_unlock(heap);
 }

@@ -152,8 +152,8 @@ typedef struct thread_heap {
                                            this and the next two are the owner's only */
     int32_t waiting;                    /* the array of the blocks that wait, 0 if there is none */
     uint32_t n_waiting;
-    uint64_t grown_bytes;               /* by which the mheaps grew since the last sweep */
-    uint64_t fresh_bytes;               /* that became accessible; the next refill sees to it */
+    uint64_t grown_bytes; /* by which the mheaps grew since the last sweep */
+    uint64_t fresh_bytes; /* that became accessible; the next refill sees to it */
     heap_counts_t counts;
     struct {
         uint64_t activity, dirty_bytes; /* at the last look */
