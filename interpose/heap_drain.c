@@ -3,9 +3,6 @@
 
 #include <string.h>
 
-#include "heap_elements.h"
-#include "heap_lists.h"
-#include "heap_runs.h"
 #include "heap_slots.h"
 #include "object.h"
 

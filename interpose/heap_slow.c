@@ -133,6 +133,8 @@ static bool may_take_larger(const thread_heap_t *heap, unsigned size_class) {
 
 static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
     heap->counts.n_refills++;
+    if (list_drains(heap, size_class))
+        heap_drain_end(heap, size_class);
     heap_sweep_if_due(heap);
     heap_note_refill(heap, size_class);
     remote_owner_looks(heap, heap_resident_bytes(heap));
@@ -157,11 +159,6 @@ static void *refill_locked(thread_heap_t *heap, unsigned size_class, bool *is_ze
 
 void *heap_refill(thread_heap_t *heap, unsigned size_class, bool *is_zero) {
     *is_zero = false;
-    if (__builtin_expect(list_drains(heap, size_class), 0)) {
-        heap_lock(heap);
-        heap_drain_end(heap, size_class);
-        heap_unlock(heap);
-    }
     block_t *block = pop(heap, size_class); /* malloc came here since it is damaged */
     if (block)
         return block;
