@@ -190,16 +190,21 @@ static inline void drain(thread_heap_t *heap, block_t *block, size_t size_class)
         heap_make_waiting_room(heap);
 }
 
+static void free_to_full_list(thread_heap_t *heap, block_t *block, unsigned size_class) {
+    if (heap_return_cold(heap, size_class, block))
+        return;
+    heap_make_room(heap, size_class);
+    if (list_is_full(heap, size_class)) /* it drains now, or there was no memory for its array */
+        heap_put_now(heap, block);
+    else
+        list_push(heap, size_class, block);
+}
+
 static void free_to_own_list(thread_heap_t *heap, block_t *block, unsigned size_class) {
     if (list_drains(heap, size_class))
-        return drain(heap, block, size_class);
-    if (list_is_full(heap, size_class)) {
-        if (heap_return_cold(heap, size_class, block))
-            return;
-        heap_make_room(heap, size_class);
-    }
-    if (list_is_full(heap, size_class))
-        heap_put_now(heap, block);
+        drain(heap, block, size_class);
+    else if (list_is_full(heap, size_class))
+        free_to_full_list(heap, block, size_class);
     else
         list_push(heap, size_class, block);
 }
@@ -266,8 +271,10 @@ void heap_free_full(void *pointer, size_t size_class) {
     thread_heap_t *heap = self_heap;
     if (likely(list_drains(heap, size_class)))
         drain(heap, pointer, size_class);
+    else if (unlikely(size_class == TILE_ELEMENTS || block_is_marked(pointer, heap->key)))
+        heap_free_slow(pointer); /* an element at its tile's first byte, or free already */
     else
-        heap_free_slow(pointer);
+        free_to_full_list(heap, pointer, (unsigned)size_class);
 }
 
 /* Class of a block of a run of the heap `owner`, checked as in fast_free; N_CLASSES for whatever is
