@@ -19,7 +19,9 @@ static bool check_entry(const thread_heap_t *heap, uint32_t index, violation_t *
     const mheap_t *h = region_mheap(entry->region);
     if (owner_of(entry->region) != heap->id || entry->region->heap_index != index)
         return violated(violation, "H1: a region does not belong to its heap", entry->region);
-    if (entry->largest_bin != mheap_largest_bin(h) || entry->tail_bytes != mheap_tail_room(h))
+    if (entry->largest_bin != mheap_largest_bin(h) || entry->tail_bytes != mheap_tail_room(h) ||
+        entry->longest_bytes < h->len || entry->resident_bytes != mheap_resident_bytes(h) ||
+        entry->dirty_bytes != mheap_dirty_bytes(h))
         return violated(violation, "H1: an mheap's entry is out of date", entry->region);
     return true;
 }
@@ -84,9 +86,22 @@ static bool check_lists(const thread_heap_t *heap, uint64_t n_listed, violation_
 
 /* Counted while walking. */
 typedef struct {
+    heap_sums_t of_mheaps;
     uint64_t n_listed, ready_bytes;
     uint32_t n_runs[N_SMALL_CLASSES];
 } sums_t;
+
+static void add_entry(heap_sums_t *sums, const heap_mheap_t *entry) {
+    sums->longest_bytes += entry->longest_bytes;
+    sums->resident_bytes += entry->resident_bytes;
+    sums->dirty_bytes += entry->dirty_bytes;
+    sums->clean_run_bytes += entry->region->clean_run_bytes;
+}
+
+static bool are_equal(const heap_sums_t *a, const heap_sums_t *b) {
+    return a->longest_bytes == b->longest_bytes && a->resident_bytes == b->resident_bytes &&
+           a->dirty_bytes == b->dirty_bytes && a->clean_run_bytes == b->clean_run_bytes;
+}
 
 static bool check_region(region_t *region, sums_t *sums, violation_t *violation) {
     mheap_corruption_t corruption;
@@ -152,10 +167,14 @@ bool check_heap(thread_heap_t *heap, violation_t *violation) {
     if (heap == self_heap && !check_own_lists(heap, violation))
         return false;
     sums_t sums = {.n_listed = 0};
-    for (uint32_t i = 0; i < heap->n_mheaps; i++)
+    for (uint32_t i = 0; i < heap->n_mheaps; i++) {
         if (!check_entry(heap, i, violation) ||
             !check_region(heap->mheaps[i].region, &sums, violation))
             return false;
+        add_entry(&sums.of_mheaps, &heap->mheaps[i]);
+    }
+    if (!are_equal(&sums.of_mheaps, &heap->sums))
+        return violated(violation, "H1: the heap's sums over its mheaps are wrong", heap);
     if (sums.ready_bytes != heap->ready_bytes)
         return violated(violation, "H4: the heap's sum of ready bytes is wrong", heap);
     for (unsigned c = 0; c < N_SMALL_CLASSES; c++)

@@ -15,7 +15,8 @@ typedef struct {
 /*
  * Under the heap's lock.  Invariants, besides those of each mheap (mheap_layout.h):
  *
- *  H1  each mheap's entry says its largest bin and its tail room; its region belongs to the heap
+ *  H1  each mheap's entry says its largest bin, its tail room and what is resident and dirty of it;
+ *      its region belongs to the heap, whose sums are those of its entries
  *  H2  a tile whose class is not TILE_ELEMENTS is exactly an allocated element, its run; or those
  *      that are marked as joined to the one before, together with that one, are
  *  H3  a run's class is its tile's

@@ -134,7 +134,7 @@ uint64_t group_limit_read(void) {
 static void account_heap(void *unused, thread_heap_t *heap) {
     (void)unused;
     for (uint32_t i = 0; i < heap->n_mheaps; i++)
-        heap_note_resident(&heap->mheaps[i]);
+        heap_note_resident(heap, &heap->mheaps[i]);
 }
 
 void group_limit_look(void) {

@@ -14,16 +14,8 @@ static uint64_t free_bytes(const thread_heap_t *heap) {
 
 /* Of what was ever used, the part that is not resident.  (A new run's pages count before they are
  * used; in the long run that is nothing.) */
-static uint64_t clean_bytes(thread_heap_t *heap) {
-    uint64_t used = 0;
-    for (uint32_t i = 0; i < heap->n_mheaps; i++) {
-        heap_mheap_t *entry = &heap->mheaps[i];
-        uint32_t len = (uint32_t)region_mheap(entry->region)->len;
-        if (entry->longest_bytes < len)
-            entry->longest_bytes = len;
-        used += entry->longest_bytes;
-    }
-    uint64_t resident = heap_resident_bytes(heap);
+static uint64_t clean_bytes(const thread_heap_t *heap) {
+    uint64_t used = heap->sums.longest_bytes, resident = heap_resident_bytes(heap);
     return used > resident ? used - resident : 0;
 }
 

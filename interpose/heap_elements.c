@@ -13,28 +13,36 @@ static void *element_address(heap_mheap_t *entry, mheap_uoffset_t uoffset) {
     return (char *)region_vector(entry->region) + uoffset;
 }
 
-static uint64_t resident_bytes(const heap_mheap_t *entry) {
-    return mheap_resident_bytes(region_mheap(entry->region)) - entry->region->clean_run_bytes;
+/* Set an entry's figure, and the heap's sum of it. */
+static inline void set_part(uint64_t *sum, uint32_t *part, uint64_t bytes) {
+    *sum += bytes - *part;
+    *part = (uint32_t)bytes;
 }
 
-uint64_t heap_resident_bytes(const thread_heap_t *heap) {
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < heap->n_mheaps; i++)
-        bytes += resident_bytes(&heap->mheaps[i]);
-    return bytes;
+void heap_note_resident(thread_heap_t *heap, heap_mheap_t *entry) {
+    region_t *region = entry->region;
+    const mheap_t *h = region_mheap(region);
+    uint64_t resident = mheap_resident_bytes(h);
+    set_part(&heap->sums.resident_bytes, &entry->resident_bytes, resident);
+    set_part(&heap->sums.dirty_bytes, &entry->dirty_bytes, mheap_dirty_bytes(h));
+    limits_account(&entry->accounted_bytes, resident - region->clean_run_bytes +
+                                                region->n_header_pages * RUN_PAGE_BYTES);
 }
 
-void heap_note_resident(heap_mheap_t *entry) {
-    limits_account(&entry->accounted_bytes,
-                   resident_bytes(entry) + entry->region->n_header_pages * RUN_PAGE_BYTES);
-}
-
-/* What the short scan over the mheaps looks at, after any change to one of them. */
-static void note_change(heap_mheap_t *entry) {
+void heap_note_change(thread_heap_t *heap, heap_mheap_t *entry) {
     mheap_t *h = region_mheap(entry->region);
     entry->largest_bin = mheap_largest_bin(h);
     entry->tail_bytes = (uint32_t)mheap_tail_room(h);
-    heap_note_resident(entry);
+    if (entry->longest_bytes < h->len)
+        set_part(&heap->sums.longest_bytes, &entry->longest_bytes, h->len);
+    heap_note_resident(heap, entry);
+}
+
+void heap_note_leaves(thread_heap_t *heap, heap_mheap_t *entry) {
+    set_part(&heap->sums.longest_bytes, &entry->longest_bytes, 0);
+    set_part(&heap->sums.resident_bytes, &entry->resident_bytes, 0);
+    set_part(&heap->sums.dirty_bytes, &entry->dirty_bytes, 0);
+    limits_account(&entry->accounted_bytes, 0);
 }
 
 /* n: a row of so many; NULL: one. */
@@ -51,7 +59,7 @@ static void *get_from_free_lists(thread_heap_t *heap, size_t bytes, size_t align
             continue;
         mheap_uoffset_t uoffset = search(region_mheap(entry->region), bytes, align, n, is_zero);
         if (uoffset != MHEAP_GROUNDED) {
-            note_change(entry);
+            heap_note_change(heap, entry);
             return element_address(entry, uoffset);
         }
     }
@@ -87,7 +95,7 @@ static void *get_from_end(thread_heap_t *heap, heap_mheap_t *entry, size_t bytes
     if (uoffset == MHEAP_GROUNDED)
         return NULL;
     uint32_t tail_before = entry->tail_bytes;
-    note_change(entry);
+    heap_note_change(heap, entry);
     heap->grown_bytes += tail_before - entry->tail_bytes;
     return element_address(entry, uoffset);
 }
@@ -145,7 +153,7 @@ static void *get_within_limit(thread_heap_t *heap, size_t bytes, size_t align, b
     region_t *region = region_of(pointer);
     mheap_put_elt(region_mheap(region), region_uoffset(region, pointer));
     mheap_purge(region_mheap(region), SIZE_MAX);
-    note_change(&heap->mheaps[region->heap_index]);
+    heap_note_change(heap, &heap->mheaps[region->heap_index]);
     return NULL;
 }
 
@@ -167,21 +175,21 @@ bool heap_put_element(thread_heap_t *heap, void *pointer) {
         return false;
     }
     mheap_put_elt(h, uoffset);
-    note_change(&heap->mheaps[region->heap_index]);
+    heap_note_change(heap, &heap->mheaps[region->heap_index]);
     return true;
 }
 
 void heap_put_element_dirty(thread_heap_t *heap, void *pointer, uint64_t dirty_bytes) {
     region_t *region = region_of(pointer);
     mheap_put_elt_dirty(region_mheap(region), region_uoffset(region, pointer), dirty_bytes);
-    note_change(&heap->mheaps[region->heap_index]);
+    heap_note_change(heap, &heap->mheaps[region->heap_index]);
 }
 
 bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes) {
     region_t *region = region_of(pointer);
     if (!mheap_resize_elt(region_mheap(region), region_uoffset(region, pointer), bytes))
         return false;
-    note_change(&heap->mheaps[region->heap_index]);
+    heap_note_change(heap, &heap->mheaps[region->heap_index]);
     return true;
 }
 
@@ -196,28 +204,20 @@ bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes) {
 /* Near a limit, only a system call's cost counts. */
 #define PURGE_MIN_BYTES_WHEN_TIGHT ((uint64_t)64 << 10)
 
-uint64_t heap_dirty_bytes(const thread_heap_t *heap) {
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < heap->n_mheaps; i++)
-        bytes += mheap_dirty_bytes(region_mheap(heap->mheaps[i].region));
-    return bytes;
-}
-
 /* Give up to max_bytes of the mheap back; returns how many went. */
-static uint64_t purge_under_budget(heap_mheap_t *entry, uint64_t max_bytes) {
+static uint64_t purge_under_budget(thread_heap_t *heap, heap_mheap_t *entry, uint64_t max_bytes) {
     uint64_t granted = purge_budget_take_some(max_bytes);
     uint64_t purged = mheap_purge(region_mheap(entry->region), granted);
     purge_budget_settle(granted, purged);
-    heap_note_resident(entry);
+    heap_note_resident(heap, entry);
     return purged;
 }
 
 uint64_t heap_purge_elements_some(thread_heap_t *heap, uint64_t max_bytes) {
     uint64_t purged = 0;
     for (uint32_t i = 0; i < heap->n_mheaps && purged < max_bytes; i++) {
-        uint64_t dirty = mheap_dirty_bytes(region_mheap(heap->mheaps[i].region));
-        uint64_t most = max_bytes - purged;
-        purged += purge_under_budget(&heap->mheaps[i], dirty < most ? dirty : most);
+        uint64_t dirty = heap->mheaps[i].dirty_bytes, most = max_bytes - purged;
+        purged += purge_under_budget(heap, &heap->mheaps[i], dirty < most ? dirty : most);
     }
     return purged;
 }
@@ -254,7 +254,7 @@ void heap_purge_elements_when_tight(thread_heap_t *heap) {
         return;
     for (uint32_t i = 0; i < heap->n_mheaps; i++) {
         mheap_purge(region_mheap(heap->mheaps[i].region), SIZE_MAX);
-        heap_note_resident(&heap->mheaps[i]);
+        heap_note_resident(heap, &heap->mheaps[i]);
     }
 }
 
@@ -264,7 +264,7 @@ size_t heap_purge_elements(thread_heap_t *heap) {
         heap_mheap_t *entry = &heap->mheaps[i];
         bytes += mheap_purge(region_mheap(entry->region), SIZE_MAX);
         mheap_decommit_tail(region_mheap(entry->region));
-        note_change(entry);
+        heap_note_change(heap, entry);
     }
     heap_release_empty_regions(heap);
     return bytes;

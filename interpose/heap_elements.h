@@ -35,10 +35,20 @@ bool heap_resize_element(thread_heap_t *heap, void *pointer, size_t bytes);
 
 /* Bytes of the heap's mheaps that may be resident: all that was ever used, but for what was given
  * back. */
-uint64_t heap_resident_bytes(const thread_heap_t *heap);
+static inline uint64_t heap_resident_bytes(const thread_heap_t *heap) {
+    return heap->sums.resident_bytes - heap->sums.clean_run_bytes;
+}
 
-/* After a change to that: publish it (limits.h). */
-void heap_note_resident(heap_mheap_t *entry);
+/* Bytes of free elements and behind the mheaps' ends that may be resident. */
+static inline uint64_t heap_dirty_bytes(const thread_heap_t *heap) {
+    return heap->sums.dirty_bytes;
+}
+
+/* After any change to an mheap of the heap, or one of only what is resident of it: adds it up, and
+ * publishes it (limits.h).  Or it leaves the heap. */
+void heap_note_change(thread_heap_t *heap, heap_mheap_t *entry);
+void heap_note_resident(thread_heap_t *heap, heap_mheap_t *entry);
+void heap_note_leaves(thread_heap_t *heap, heap_mheap_t *entry);
 
 /* Give up to max_bytes of whole free pages of mheaps back, under the budget (purge_budget.h).
  * Returns what went: since a piece of memory goes whole, it may be more. */
@@ -50,9 +60,6 @@ void heap_purge_elements_when_tight(thread_heap_t *heap);
 
 /* All of it, if next to nothing else is left in a small heap.  Under the budget. */
 void heap_purge_if_nearly_empty(thread_heap_t *heap);
-
-/* Bytes of free elements and behind the mheaps' ends that may be resident. */
-uint64_t heap_dirty_bytes(const thread_heap_t *heap);
 
 /* Give everything back that is not in use: free pages, access to the mheaps' ends, empty regions.
  * Returns the bytes of pages. */

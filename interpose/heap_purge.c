@@ -99,7 +99,7 @@ static size_t purge_runs(thread_heap_t *heap, size_t max_bytes) {
     for (uint32_t i = 0; i < heap->n_mheaps; i++) {
         for (unsigned tile = 0; tile < N_REGION_TILES; tile += N_TILES_AT_ONCE)
             bytes += purge_tiles(heap, heap->mheaps[i].region, tile, max_bytes - bytes);
-        heap_note_resident(&heap->mheaps[i]);
+        heap_note_resident(heap, &heap->mheaps[i]);
     }
     return bytes;
 }

@@ -44,12 +44,16 @@ void run_relist(thread_heap_t *heap, run_t *run, uint32_t tile_number) {
 }
 
 void run_uncount(thread_heap_t *heap, const run_t *run) {
-    region_of(run)->clean_run_bytes -= run_clean_bytes(run);
+    uint64_t clean_bytes = run_clean_bytes(run);
+    region_of(run)->clean_run_bytes -= clean_bytes;
+    heap->sums.clean_run_bytes -= clean_bytes;
     heap->ready_bytes -= run_ready_bytes(run);
 }
 
 void run_count(thread_heap_t *heap, const run_t *run) {
-    region_of(run)->clean_run_bytes += run_clean_bytes(run);
+    uint64_t clean_bytes = run_clean_bytes(run);
+    region_of(run)->clean_run_bytes += clean_bytes;
+    heap->sums.clean_run_bytes += clean_bytes;
     heap->ready_bytes += run_ready_bytes(run);
 }
 

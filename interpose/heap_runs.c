@@ -81,7 +81,7 @@ static bool open_pages(thread_heap_t *heap, unsigned size_class, unsigned n_page
     if (!absent_pages)
         fetch_next_pages(run, run_at(tile_number), n_pages);
     run_count(heap, run);
-    heap_note_resident(&heap->mheaps[region->heap_index]);
+    heap_note_resident(heap, &heap->mheaps[region->heap_index]);
     run_relist(heap, run, tile_number);
     if (__builtin_expect(written != NULL, 0))
         misuse("malloc", written, "in use without having been allocated, or written to after free");

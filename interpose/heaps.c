@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "boot.h"
+#include "heap_elements.h"
 #include "heap_lists.h"
 #include "heap_slow.h"
 #include "limits.h"
@@ -181,11 +182,9 @@ static bool grow_mheap_table(thread_heap_t *heap) {
 
 static void attach_region(thread_heap_t *heap, region_t *region) {
     region->heap_index = heap->n_mheaps++;
-    heap->mheaps[region->heap_index] = (heap_mheap_t){
-        .region = region,
-        .largest_bin = BIN_NONE,
-        .tail_bytes = (uint32_t)mheap_tail_room(region_mheap(region)),
-    };
+    heap_mheap_t *entry = &heap->mheaps[region->heap_index];
+    *entry = (heap_mheap_t){.region = region};
+    heap_note_change(heap, entry);
     owner_set(region, REGION_BYTES, heap->id);
     note_only_region(heap);
 }
@@ -203,7 +202,7 @@ bool heap_add_region(thread_heap_t *heap, size_t min_bytes) {
 /* The last entry takes the place of one that goes. */
 static void release_region(thread_heap_t *heap, uint32_t index) {
     region_t *region = heap->mheaps[index].region;
-    limits_account(&heap->mheaps[index].accounted_bytes, 0);
+    heap_note_leaves(heap, &heap->mheaps[index]);
     size_t bytes = REGION_HEADER_BYTES + region_mheap(region)->max_len;
     heap->mheaps[index] = heap->mheaps[--heap->n_mheaps];
     heap->mheaps[index].region->heap_index = index;

@@ -60,7 +60,8 @@ typedef struct {
     region_t *region;
     uint32_t largest_bin;     /* of the mheap's free elements; ~0 if none */
     uint32_t tail_bytes;      /* by which its vector may still grow */
-    uint32_t longest_bytes;   /* its vector's greatest length at any look (heap_demand.c) */
+    uint32_t longest_bytes;   /* its vector's greatest length */
+    uint32_t resident_bytes, dirty_bytes; /* mheap_resident_bytes, mheap_dirty_bytes */
     uint64_t accounted_bytes; /* of it that may be resident, as published (limits.h) */
 } heap_mheap_t;
 
@@ -73,6 +74,12 @@ typedef struct {
 /* Of so many frees of elements the class of the last gets hot, if its objects are small
  * (heap_make_hot): blocks of a run are faster, however few are live. */
 #define FREES_UNTIL_HOT 4096u
+
+/* Added up over the heap's mheaps, of which a large heap has hundreds, and over their runs. */
+typedef struct {
+    uint64_t longest_bytes, resident_bytes, dirty_bytes; /* as the entries have them */
+    uint64_t clean_run_bytes;                            /* as the regions have them */
+} heap_sums_t;
 
 /* What of the heap's free memory is wanted again, and what there was at the last look. */
 typedef struct {
@@ -134,6 +141,7 @@ typedef struct thread_heap {
     uint32_t ready_runs[N_SMALL_CLASSES]; /* lists of runs by state (run.h), tile numbers */
     uint32_t clean_runs[N_SMALL_CLASSES];
     uint32_t n_runs[N_SMALL_CLASSES]; /* of each class; 16 bits would be 4 GiB of it */
+    heap_sums_t sums;
     uint64_t ready_bytes;             /* of the runs' free blocks on pages that are resident */
     uint64_t n_puts; /* blocks that came home since all runs were searched for free pages */
     uint8_t n_cold[N_CLASSES]; /* elements that a small class has out or on its list while it is

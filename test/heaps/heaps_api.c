@@ -84,7 +84,7 @@ uint64_t api_accounted_bytes(void *pointer_in_heap) {
     bool was_on = limits_are_on;
     limits_are_on = true;
     heap_lock(heap);
-    heap_note_resident(&heap->mheaps[region->heap_index]);
+    heap_note_resident(heap, &heap->mheaps[region->heap_index]);
     uint64_t bytes = heap->mheaps[region->heap_index].accounted_bytes;
     heap_unlock(heap);
     limits_are_on = was_on;
