@@ -136,19 +136,12 @@ void *heap_get_row(thread_heap_t *heap, size_t bytes, uint32_t *n, bool *is_zero
     return heap_get_element(heap, bytes, 16, is_zero);
 }
 
-static uint64_t accounted_bytes(const thread_heap_t *heap) {
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < heap->n_mheaps; i++)
-        bytes += heap->mheaps[i].accounted_bytes;
-    return bytes;
-}
-
 /* Past the hard limit only memory that is resident anyhow is to be had.  Where an element lies, and
  * whether it is, shows when it has been taken: then it goes back, with its pages. */
 static void *get_within_limit(thread_heap_t *heap, size_t bytes, size_t align, bool *is_zero) {
-    uint64_t before = accounted_bytes(heap);
+    uint64_t before = heap_resident_bytes(heap);
     void *pointer = get_anywhere(heap, bytes, align, is_zero);
-    if (!pointer || accounted_bytes(heap) <= before || !limits_would_exceed(0))
+    if (!pointer || heap_resident_bytes(heap) <= before || !limits_would_exceed(0))
         return pointer;
     region_t *region = region_of(pointer);
     mheap_put_elt(region_mheap(region), region_uoffset(region, pointer));
