@@ -105,6 +105,15 @@ void api_damage(damage_t damage, void *run_block) {
     case DAMAGE_ENTRY:
         self_heap->mheaps[region->heap_index].tail_bytes ^= 4096;
         break;
+    case DAMAGE_ENTRY_RESIDENT:
+        self_heap->mheaps[region->heap_index].resident_bytes ^= 4096;
+        break;
+    case DAMAGE_HEAP_RESIDENT:
+        self_heap->sums.resident_bytes ^= 4096;
+        break;
+    case DAMAGE_HEAP_CLEAN:
+        self_heap->sums.clean_run_bytes ^= 4096;
+        break;
     case DAMAGE_RUN_COUNT:
         run->n_free ^= 1;
         break;

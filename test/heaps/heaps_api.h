@@ -67,6 +67,9 @@ int api_budget_take(uint64_t bytes);
 /* Damage to one thing that check.c watches, undone by a second call. */
 typedef enum {
     DAMAGE_ENTRY,
+    DAMAGE_ENTRY_RESIDENT,
+    DAMAGE_HEAP_RESIDENT,
+    DAMAGE_HEAP_CLEAN,
     DAMAGE_RUN_COUNT,
     DAMAGE_RUN_LIST,
     DAMAGE_PARTIAL,

@@ -359,8 +359,14 @@ TEST(Heaps, TrimGivesEmptyRegionsBack) {
     for (int i = 0; i < 6000; i++)
         objects.push_back(heap_malloc(34000));
     EXPECT_GT(api_reserved_bytes(), before + (uint64_t{128} << 20));
-    for (void *object : objects)
-        heap_free(object);
+    EXPECT_EQ(api_check(), nullptr) << "with several regions";
+    for (size_t i = 0; i < objects.size(); i++) {
+        heap_free(objects[i]);
+        if (i == objects.size() / 2) {
+            heaps_trim();
+            EXPECT_EQ(api_check(), nullptr) << "without some of them";
+        }
+    }
     heaps_trim();
     EXPECT_EQ(api_reserved_bytes(), before);
     EXPECT_EQ(api_check(), nullptr);
@@ -413,9 +419,10 @@ TEST_P(Damage, IsFound) {
 
 INSTANTIATE_TEST_SUITE_P(
     Each, Damage,
-    testing::Values(std::pair{DAMAGE_ENTRY, "H1"}, std::pair{DAMAGE_RUN_COUNT, "H4"},
-                    std::pair{DAMAGE_RUN_LIST, "H4"}, std::pair{DAMAGE_PARTIAL, "H5"},
-                    std::pair{DAMAGE_SUM, "H4"}, std::pair{DAMAGE_N_RUNS, "H4"},
-                    std::pair{DAMAGE_TILE, "H3"}));
+    testing::Values(std::pair{DAMAGE_ENTRY, "H1"}, std::pair{DAMAGE_ENTRY_RESIDENT, "H1"},
+                    std::pair{DAMAGE_HEAP_RESIDENT, "H1"}, std::pair{DAMAGE_HEAP_CLEAN, "H1"},
+                    std::pair{DAMAGE_RUN_COUNT, "H4"}, std::pair{DAMAGE_RUN_LIST, "H4"},
+                    std::pair{DAMAGE_PARTIAL, "H5"}, std::pair{DAMAGE_SUM, "H4"},
+                    std::pair{DAMAGE_N_RUNS, "H4"}, std::pair{DAMAGE_TILE, "H3"}));
 
 } // namespace
